@@ -1,0 +1,37 @@
+# Two commands matter: `make up` serves the sample FAQ on this machine, `make test` runs every test.
+
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/frontdesk-target
+FRONTDESK := $(CARGO_TARGET_DIR)/release/frontdesk
+VENV := $(CARGO_TARGET_DIR)/test-venv
+
+.PHONY: up test check bench acceptance build model test-tools
+
+up: build model
+	$(FRONTDESK) up --faq examples/lauki_qna.csv
+
+build:
+	cargo build --release --locked
+
+# Without a network the agent searches by keywords and says so; that is no reason not to start.
+model: build
+	$(FRONTDESK) model pull || echo "The embedding model could not be fetched: searching by keywords."
+
+test: test-tools
+	cargo build --locked
+	$(CARGO_TARGET_DIR)/debug/frontdesk model pull
+	PATH="$(VENV)/bin:$$PATH" cargo test --locked --workspace
+
+# What the tests need beyond a Rust toolchain, Python and Node: the aws CLI and boto3, the text splitter to compare with, a browser.
+test-tools:
+	tests/install-tools.sh "$(VENV)"
+
+check:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+bench: build model
+	bench/run.sh "$(FRONTDESK)"
+
+acceptance: build model
+	tests/acceptance.sh "$(FRONTDESK)"

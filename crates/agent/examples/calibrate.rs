@@ -1,0 +1,96 @@
+//! Prints what each decline threshold of the built-in model would do, on an FAQ and a set of labelled questions.
+//!
+//! `cargo run --release -p frontdesk-agent --example calibrate -- FAQ.csv QUESTIONS.json`, where the questions are
+//! `{"paraphrases": [{"question", "entry", "also"}], "off_topic": […]}`. With a third argument, `keyword`, the search goes by words.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use frontdesk_agent::llm::Extractive;
+use frontdesk_agent::message::ToolCall;
+use frontdesk_agent::retrieval::model::{ModelFiles, default_dir};
+use frontdesk_agent::retrieval::{Faq, Knowledge, KnowledgeOptions};
+use frontdesk_agent::tools::{FaqTools, SEARCH_FAQ};
+use serde::Deserialize;
+use serde_json::json;
+
+#[derive(Deserialize)]
+struct Questions {
+    paraphrases: Vec<Paraphrase>,
+    off_topic: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Paraphrase {
+    question: String,
+    entry: String,
+    #[serde(default)]
+    also: Vec<String>,
+}
+
+/// One question's finding.
+struct Finding {
+    confidence: f32,
+    /// Whether the best entry is the right one; `None` when there is none.
+    is_right: Option<bool>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (faq, questions, model) = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [faq, questions] => (*faq, *questions, ModelFiles::locate(&default_dir())?),
+        [faq, questions, "keyword"] => (*faq, *questions, None),
+        _ => bail!("usage: calibrate FAQ.csv QUESTIONS.json [keyword]"),
+    };
+    let questions = std::fs::read_to_string(questions).with_context(|| format!("failed to read {questions}"))?;
+    let questions: Questions = serde_json::from_str(&questions)?;
+    let knowledge = Knowledge::open(Faq::read(Path::new(faq))?, KnowledgeOptions { model, ..KnowledgeOptions::default() })?;
+    println!("search: {:?}, {} entries", knowledge.kind(), knowledge.entries().len());
+
+    let extractive = Extractive::new("Lauki", knowledge.entries());
+    let tools = FaqTools::new(Arc::new(knowledge));
+    let mut findings = Vec::new();
+    for Paraphrase { question, entry, also } in &questions.paraphrases {
+        let is_right = |found: &str| found == entry || also.iter().any(|also| also == found);
+        findings.push(find(&tools, &extractive, question, Some(&is_right)).await?);
+    }
+    for question in &questions.off_topic {
+        let finding = find(&tools, &extractive, question, None).await?;
+        println!("off topic {:.3} {question}", finding.confidence);
+        findings.push(finding);
+    }
+    println!("threshold  answered right  answered wrong  declined  off topic declined");
+    for step in 4..=20 {
+        let threshold = step as f32 * 0.03;
+        let share = |of: &dyn Fn(&Finding) -> bool, holds: &dyn Fn(&Finding) -> bool| {
+            let all = findings.iter().filter(|finding| of(finding)).count();
+            100.0 * findings.iter().filter(|finding| of(finding) && holds(finding)).count() as f32 / all as f32
+        };
+        let answerable = |finding: &Finding| finding.is_right.is_some();
+        println!(
+            "{threshold:9.2} {:14.1} % {:13.1} % {:7.1} % {:17.1} %",
+            share(&answerable, &|finding| finding.is_right == Some(true) && finding.confidence >= threshold),
+            share(&answerable, &|finding| finding.is_right == Some(false) && finding.confidence >= threshold),
+            share(&answerable, &|finding| finding.confidence < threshold),
+            share(&|finding| !answerable(finding), &|finding| finding.confidence < threshold),
+        );
+    }
+    Ok(())
+}
+
+/// Searches as the built-in model does.
+async fn find(
+    tools: &FaqTools,
+    extractive: &Extractive,
+    question: &str,
+    is_right: Option<&dyn Fn(&str) -> bool>,
+) -> anyhow::Result<Finding> {
+    let call = ToolCall { id: String::new(), name: SEARCH_FAQ.to_owned(), arguments: json!({ "query": question }) };
+    let messages = tools.call_all(&[call]).await?;
+    let findings = messages.first().and_then(|message| message.artifact.as_ref()).context("the search gave no findings")?;
+    let best = findings.matches.first().map(|best| best.question.as_str());
+    let is_right = is_right.map(|is_right| best.is_some_and(is_right));
+    Ok(Finding { confidence: extractive.confidence(question, findings), is_right })
+}

@@ -1,0 +1,18 @@
+//! The FAQ agent: graph, tools, models, retrieval.
+//!
+//! It answers questions from a FAQ file and meets its host over HTTP only, so it knows nothing of
+//! keys, gateways or sessions. In reading order: [`serve`] is the way in, [`faq`] the agent itself,
+//! written with [`graph`], [`tools`] and [`llm`]; [`retrieval`] is what the tools search.
+
+pub mod faq;
+pub mod graph;
+pub mod llm;
+pub mod message;
+pub mod retrieval;
+pub mod serve;
+pub mod settings;
+mod tls;
+pub mod tools;
+
+pub use serve::run;
+pub use settings::{AgentSettings, ModelChoice};

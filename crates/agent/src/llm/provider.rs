@@ -1,0 +1,333 @@
+//! A language model over the network, by the crate `genai`: Groq, OpenAI, anything that speaks
+//! OpenAI's chat completions, and the other providers that the crate knows.
+//!
+//! Temperature 0, no streaming. What may pass is tried again within the deadline: 429 (after the time
+//! that the provider asks for), 408 and 5xx, a connection that fails or breaks off. A slow answer is
+//! not: a second attempt would only be slower.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use genai::adapter::AdapterKind;
+use genai::chat::{ChatMessage, ChatOptions, ChatRequest, ChatResponse, ContentPart, MessageContent, Tool, ToolResponse};
+use genai::resolver::{AuthData, Endpoint};
+use genai::{Client, ModelIden, ServiceTarget, webc};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{ModelError, ModelRequest};
+use crate::message::{AssistantMessage, Message, ToolCall};
+use crate::tools::ToolSpecification;
+
+/// How long a connection may take to open: a reachable host answers in a fraction of it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Attempts after the first. With the backoff below they span about three seconds.
+const RETRIES_MAX: usize = 4;
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(4);
+/// How much of a provider's error message is passed on, in characters.
+const REASON_CHARS_MAX: usize = 300;
+/// What a keyless endpoint is sent as its key: local servers ignore it, but want the header.
+const NO_KEY: &str = "none";
+
+/// A language model of some provider.
+pub struct Provider {
+    name: String,
+    client: Client,
+    target: ServiceTarget,
+    key: String,
+    options: ChatOptions,
+    timeout: Duration,
+}
+
+/// Where a provider is and how to get in.
+pub struct ProviderAccess {
+    /// A base URL in place of the provider's own.
+    pub base_url: Option<String>,
+    /// The variable that holds the key, in place of the provider's usual one.
+    pub api_key_variable: Option<String>,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+}
+
+/// Why a model cannot be used as it is set.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// The part before the colon names no provider.
+    #[error("there is no model provider `{0}`; known are groq, openai, anthropic, ollama and others")]
+    UnknownProvider(String),
+    /// The key is nowhere.
+    #[error("the model `{model}` needs a key: set the variable {variable}, or choose `extractive`")]
+    NoKey {
+        /// The model.
+        model: String,
+        /// The variable that was looked up.
+        variable: String,
+    },
+    /// The base URL is none.
+    #[error("the base URL `{0}` is not a URL; it should look like http://localhost:11434/v1")]
+    BadBaseUrl(String),
+    /// The HTTP client cannot be made.
+    #[error("failed to make the HTTP client")]
+    Client(#[source] reqwest::Error),
+    /// The provider has no address of its own, or another need that was not met.
+    #[error("failed to set up the model provider: {0}")]
+    Setup(String),
+}
+
+impl Provider {
+    /// Sets up the model `name` of `provider`; `variable` looks up an environment variable. Nothing
+    /// is sent yet.
+    pub async fn new(
+        provider: &str,
+        name: &str,
+        access: ProviderAccess,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Provider, ProviderError> {
+        let kind = AdapterKind::from_lower_str(provider).ok_or_else(|| ProviderError::UnknownProvider(provider.to_owned()))?;
+        let label = format!("{provider}:{name}");
+        let key_variable = access.api_key_variable.as_deref().or_else(|| kind.default_key_env_name());
+        let key = match key_variable.and_then(&variable).filter(|key| !key.trim().is_empty()) {
+            Some(key) => key.trim().to_owned(),
+            // An endpoint of the user's own may be open. A provider's never is.
+            None if access.base_url.is_some() && access.api_key_variable.is_none() => NO_KEY.to_owned(),
+            None => match key_variable {
+                Some(variable) => {
+                    let variable = variable.to_owned();
+                    return Err(ProviderError::NoKey { model: label, variable });
+                }
+                None => NO_KEY.to_owned(),
+            },
+        };
+        crate::tls::choose_crypto_provider();
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
+        // A proxy from the environment is for what lies outside this machine.
+        let http = if access.base_url.as_deref().is_some_and(is_local) { http.no_proxy() } else { http };
+        let http = http.build().map_err(ProviderError::Client)?;
+        let client = Client::builder().with_reqwest(http).build().map_err(setup_error)?;
+        let iden = ModelIden::new(kind, name);
+        let endpoint = match &access.base_url {
+            Some(url) => Endpoint::from_owned(base_url(url)?),
+            None => client.resolve_service_target(iden.clone()).await.map_err(setup_error)?.endpoint,
+        };
+        let target = ServiceTarget { endpoint, auth: AuthData::from_single(key.clone()), model: iden };
+        let options = ChatOptions::default().with_temperature(0.0).with_capture_raw_body(true);
+        Ok(Provider { name: label, client, target, key, options, timeout: access.timeout })
+    }
+
+    /// `PROVIDER:NAME`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model's next turn.
+    pub async fn complete(&self, request: ModelRequest<'_>) -> Result<AssistantMessage, ModelError> {
+        let chat = chat_request(request);
+        let backoff =
+            ExponentialBuilder::default().with_min_delay(BACKOFF_MIN).with_max_delay(BACKOFF_MAX).with_max_times(RETRIES_MAX).with_jitter();
+        (|| self.attempt(&chat, request.deadline))
+            .retry(backoff)
+            .when(is_passing)
+            .adjust(|error, delay| {
+                let delay = match error {
+                    ModelError::RateLimited { retry_after: Some(wait), .. } => delay.map(|delay| delay.max(*wait)),
+                    _ => delay,
+                };
+                // A wait that outlasts the deadline helps nobody: the error is told at once.
+                delay.filter(|delay| Instant::now() + *delay < request.deadline)
+            })
+            .notify(|error, delay| {
+                let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(errorMessage = %error, delay_ms, "Language model is asked again");
+            })
+            .await
+    }
+
+    async fn attempt(&self, chat: &ChatRequest, deadline: Instant) -> Result<AssistantMessage, ModelError> {
+        let began = Instant::now();
+        let call = self.client.exec_chat(self.target.clone(), chat.clone(), Some(&self.options));
+        let limit = deadline.min(began + self.timeout);
+        match tokio::time::timeout_at(limit, call).await {
+            Ok(Ok(response)) => self.assistant_message(response),
+            Ok(Err(genai::Error::ChatResponseGeneration { response_body, cause, .. })) => {
+                // The crate gives up on tool arguments that are not JSON. The model gets to hear
+                // of it through the tool instead.
+                lenient_tool_calls(&response_body).ok_or_else(|| self.unreadable(cause))
+            }
+            Ok(Err(error)) => Err(self.model_error(error)),
+            Err(_) => Err(ModelError::TimedOut { model: self.name.clone(), waited: began.elapsed() }),
+        }
+    }
+
+    fn assistant_message(&self, response: ChatResponse) -> Result<AssistantMessage, ModelError> {
+        let usage = &response.usage;
+        tracing::info!(
+            model = self.name,
+            prompt_tokens = usage.prompt_tokens,
+            completion_tokens = usage.completion_tokens,
+            "Language model answered"
+        );
+        let text = response.texts().join("\n");
+        let tool_calls: Vec<ToolCall> = response
+            .into_tool_calls()
+            .into_iter()
+            .map(|call| ToolCall { id: call.call_id, name: call.fn_name, arguments: call.fn_arguments })
+            .collect();
+        if text.trim().is_empty() && tool_calls.is_empty() {
+            return Err(self.unreadable("it holds neither text nor a tool call"));
+        }
+        Ok(AssistantMessage { text, tool_calls })
+    }
+
+    fn model_error(&self, error: genai::Error) -> ModelError {
+        let model = self.name.clone();
+        if let Some(status) = error.status() {
+            let reason = format!("{status}{}", self.provider_message(&error));
+            return match status.as_u16() {
+                429 => ModelError::RateLimited { model, retry_after: retry_after(&error) },
+                408 | 500..=599 => ModelError::Unavailable { model, reason },
+                _ => ModelError::Refused { model, reason },
+            };
+        }
+        match error {
+            genai::Error::WebModelCall { webc_error, .. } | genai::Error::WebAdapterCall { webc_error, .. } => match webc_error {
+                // The URL is left out: it may hold a password.
+                webc::Error::Reqwest(error) => ModelError::Unavailable { model, reason: chain(&error.without_url()) },
+                webc::Error::ResponseFailedNotJson { content_type, .. } => self.unreadable(format!("its content type is `{content_type}`")),
+                webc::Error::ResponseFailedInvalidJson { cause, .. } => self.unreadable(cause),
+                _ => self.unreadable("it is not of the expected form"),
+            },
+            // These are about the request, and their texts may quote it.
+            _ => ModelError::Refused { model, reason: "the request cannot be built".to_owned() },
+        }
+    }
+
+    /// The provider's own words on a failed request, shortened, without the key.
+    fn provider_message(&self, error: &genai::Error) -> String {
+        let body = match error {
+            genai::Error::WebModelCall { webc_error, .. } | genai::Error::WebAdapterCall { webc_error, .. } => match webc_error {
+                webc::Error::ResponseFailedStatus { body, .. } => body,
+                _ => return String::new(),
+            },
+            genai::Error::HttpError { body, .. } => body,
+            _ => return String::new(),
+        };
+        let document: Value = serde_json::from_str(body).unwrap_or_default();
+        let message = ["/error/message", "/message", "/error"].into_iter().find_map(|path| document.pointer(path)?.as_str());
+        let Some(message) = message else { return String::new() };
+        let message = if self.key == NO_KEY { message.to_owned() } else { message.replace(&self.key, "…") };
+        let message: String = message.chars().take(REASON_CHARS_MAX).collect();
+        format!(": {message}")
+    }
+
+    fn unreadable(&self, reason: impl Into<String>) -> ModelError {
+        ModelError::Unreadable { model: self.name.clone(), reason: reason.into() }
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Provider").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn setup_error(error: genai::Error) -> ProviderError {
+    ProviderError::Setup(error.to_string())
+}
+
+/// `url` with the final slash that joining needs.
+fn base_url(url: &str) -> Result<String, ProviderError> {
+    match reqwest::Url::parse(url) {
+        Ok(parsed) if parsed.has_host() => Ok(format!("{}/", url.trim_end_matches('/'))),
+        _ => Err(ProviderError::BadBaseUrl(url.to_owned())),
+    }
+}
+
+/// Whether `url` is on this machine.
+fn is_local(url: &str) -> bool {
+    let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether the same request may be served a moment later.
+fn is_passing(error: &ModelError) -> bool {
+    matches!(error, ModelError::RateLimited { .. } | ModelError::Unavailable { .. })
+}
+
+/// The wait that a 429 asks for: `retry-after-ms`, else `Retry-After` in seconds (RFC 9110, section
+/// 10.2.3; its form as a date is not read, the usual backoff applies then).
+fn retry_after(error: &genai::Error) -> Option<Duration> {
+    let number = |name: &str| -> Option<f64> { error.headers()?.get(name)?.to_str().ok()?.parse().ok() };
+    let seconds = number("retry-after-ms").map(|milliseconds| milliseconds / 1000.0).or_else(|| number("retry-after"))?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn chat_request(request: ModelRequest<'_>) -> ChatRequest {
+    let chat = ChatRequest::new(request.messages.iter().map(chat_message).collect()).with_system(request.system_prompt);
+    // Some endpoints refuse an empty list.
+    if request.tools.is_empty() { chat } else { chat.with_tools(request.tools.iter().map(chat_tool)) }
+}
+
+fn chat_tool(tool: &ToolSpecification) -> Tool {
+    Tool::new(tool.name).with_description(tool.description).with_schema(tool.parameters.clone())
+}
+
+fn chat_message(message: &Message) -> ChatMessage {
+    match message {
+        Message::Human(text) => ChatMessage::user(text.as_str()),
+        Message::Tool(tool) => ToolResponse::new(tool.call_id.as_str(), tool.content.as_str()).with_fn_name(tool.name.as_str()).into(),
+        Message::Assistant(assistant) => {
+            let mut parts = Vec::new();
+            if !assistant.text.is_empty() {
+                parts.push(ContentPart::Text(assistant.text.clone()));
+            }
+            parts.extend(assistant.tool_calls.iter().map(|call| {
+                ContentPart::ToolCall(genai::chat::ToolCall {
+                    call_id: call.id.clone(),
+                    fn_name: call.name.clone(),
+                    fn_arguments: call.arguments.clone(),
+                    thought_signatures: None,
+                })
+            }));
+            ChatMessage::assistant(MessageContent::from_parts(parts))
+        }
+    }
+}
+
+/// The tool calls of a chat completion whose arguments are not all JSON; such arguments stay text.
+/// `None` when the document holds no tool calls.
+fn lenient_tool_calls(completion: &Value) -> Option<AssistantMessage> {
+    let message = completion.pointer("/choices/0/message")?;
+    let tool_calls: Vec<ToolCall> = message
+        .get("tool_calls")?
+        .as_array()?
+        .iter()
+        .map(|call| {
+            let function = call.get("function")?;
+            let arguments = match function.get("arguments")? {
+                Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone())),
+                arguments => arguments.clone(),
+            };
+            Some(ToolCall { id: call.get("id")?.as_str()?.to_owned(), name: function.get("name")?.as_str()?.to_owned(), arguments })
+        })
+        .collect::<Option<_>>()?;
+    if tool_calls.is_empty() {
+        return None;
+    }
+    let text = message.get("content").and_then(Value::as_str).unwrap_or_default().to_owned();
+    Some(AssistantMessage { text, tool_calls })
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,20 @@
+//! Finds the entries of an FAQ that answer a question: reads the file ([`load`]), cuts its pages into chunks ([`split`]),
+//! embeds them with all-MiniLM-L6-v2 ([`embed`], [`model`]), and searches ([`knowledge`]). It knows nothing of agents,
+//! language models or HTTP.
+
+pub mod load;
+pub mod split;
+
+pub mod embed;
+mod encoder;
+pub mod model;
+mod weights;
+
+mod cache;
+mod index;
+mod keyword;
+pub mod knowledge;
+mod workers;
+
+pub use knowledge::{Chunk, Hit, Knowledge, KnowledgeError, KnowledgeOptions, SearchError, SearchKind};
+pub use load::{Faq, FaqEntry, FaqError};

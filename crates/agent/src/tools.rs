@@ -1,0 +1,234 @@
+//! The three tools over the FAQ that a model may call, and the calling of them.
+//!
+//! A mistake of the model's (an unknown tool, arguments that do not fit) is answered to the model as
+//! text, so that it can try again. A search that fails ends the run. The tools can only search: they
+//! read nothing else, write nothing and reach no network.
+
+use std::sync::Arc;
+
+use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::message::{EntryMatch, SearchArtifact, ToolCall, ToolMessage};
+use crate::retrieval::{Hit, Knowledge, SearchError};
+
+/// How many tool calls of one turn are served; the rest are refused, with a message to the model.
+const CALLS_PER_TURN_MAX: usize = 8;
+
+/// How many chunks the plain search and the reformulated one look at.
+const RESULTS: usize = 3;
+
+/// What a model is told about a tool.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ToolSpecification {
+    /// The name by which it is called.
+    pub name: &'static str,
+    /// What it is for.
+    pub description: &'static str,
+    /// The JSON Schema of its arguments.
+    pub parameters: Value,
+}
+
+/// The FAQ tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FaqTool {
+    Search,
+    SearchDetailed,
+    Reformulate,
+}
+
+/// The plain search's name: the extractive model calls it too.
+pub const SEARCH_FAQ: &str = "search_faq";
+
+/// Every tool, in the order in which a model is told of them.
+const TOOLS: [FaqTool; 3] = [FaqTool::Search, FaqTool::SearchDetailed, FaqTool::Reformulate];
+
+#[derive(Deserialize)]
+struct SearchArguments {
+    query: String,
+}
+
+#[derive(Deserialize)]
+struct SearchDetailedArguments {
+    query: String,
+    #[serde(default = "SearchDetailedArguments::num_results", deserialize_with = "whole_number")]
+    num_results: usize,
+}
+
+impl SearchDetailedArguments {
+    fn num_results() -> usize {
+        5
+    }
+}
+
+#[derive(Deserialize)]
+struct ReformulateArguments {
+    original_query: String,
+    focus_aspect: String,
+}
+
+impl FaqTool {
+    fn name(self) -> &'static str {
+        match self {
+            FaqTool::Search => SEARCH_FAQ,
+            FaqTool::SearchDetailed => "search_detailed_faq",
+            FaqTool::Reformulate => "reformulate_query",
+        }
+    }
+
+    fn specification(self) -> ToolSpecification {
+        let text = |description: &str| json!({ "type": "string", "description": description });
+        let (description, properties, required) = match self {
+            FaqTool::Search => (
+                "Search the FAQ knowledge base for relevant information.",
+                json!({ "query": text("The search query to find relevant FAQs") }),
+                json!(["query"]),
+            ),
+            FaqTool::SearchDetailed => (
+                "Search the FAQ knowledge base with more comprehensive results.",
+                json!({
+                    "query": text("The search query"),
+                    "num_results": {
+                        "type": "integer",
+                        "description": "Number of results to return",
+                        "default": SearchDetailedArguments::num_results(),
+                    },
+                }),
+                json!(["query"]),
+            ),
+            FaqTool::Reformulate => (
+                "Reformulate the query with a specific focus and search the FAQ.",
+                json!({
+                    "original_query": text("The original user query"),
+                    "focus_aspect": text("The specific aspect to focus on"),
+                }),
+                json!(["original_query", "focus_aspect"]),
+            ),
+        };
+        let parameters = json!({ "type": "object", "properties": properties, "required": required });
+        ToolSpecification { name: self.name(), description, parameters }
+    }
+
+    /// The search that a call stands for: the query and how many chunks to find.
+    fn search(self, arguments: &Value) -> Result<(String, usize), String> {
+        Ok(match self {
+            FaqTool::Search => {
+                let SearchArguments { query } = parse(arguments)?;
+                (query, RESULTS)
+            }
+            FaqTool::SearchDetailed => {
+                let SearchDetailedArguments { query, num_results } = parse(arguments)?;
+                (query, num_results)
+            }
+            FaqTool::Reformulate => {
+                let ReformulateArguments { original_query, focus_aspect } = parse(arguments)?;
+                (format!("{original_query} {focus_aspect}"), RESULTS)
+            }
+        })
+    }
+}
+
+fn parse<T: DeserializeOwned>(arguments: &Value) -> Result<T, String> {
+    if let Value::String(text) = arguments {
+        return Err(format!("the arguments are not a JSON object: {text}"));
+    }
+    T::deserialize(arguments).map_err(|error| error.to_string())
+}
+
+/// A number of results; models also write `"5"` and `5.0`.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let number = match &value {
+        Value::String(text) => text.trim().parse().ok(),
+        value => value.as_f64(),
+    };
+    match number {
+        // The cast is exact: knowledge clamps far below.
+        Some(number) if number.fract() == 0.0 && (1.0..=1e6).contains(&number) => Ok(number as usize),
+        _ => Err(serde::de::Error::custom(format!("num_results must be a whole number from 1 on, not {value}"))),
+    }
+}
+
+/// The tools over one body of knowledge.
+#[derive(Clone)]
+pub struct FaqTools {
+    knowledge: Arc<Knowledge>,
+    specifications: Arc<[ToolSpecification]>,
+}
+
+impl FaqTools {
+    /// The tools over `knowledge`.
+    pub fn new(knowledge: Arc<Knowledge>) -> FaqTools {
+        let specifications = TOOLS.into_iter().map(FaqTool::specification).collect();
+        FaqTools { knowledge, specifications }
+    }
+
+    /// What a model is told about them.
+    pub fn specifications(&self) -> &[ToolSpecification] {
+        &self.specifications
+    }
+
+    /// Answers every call, in order. One after the other: a search takes a few milliseconds.
+    pub async fn call_all(&self, calls: &[ToolCall]) -> Result<Vec<ToolMessage>, SearchError> {
+        let mut messages = Vec::with_capacity(calls.len());
+        for (index, call) in calls.iter().enumerate() {
+            messages.push(if index < CALLS_PER_TURN_MAX {
+                self.call(call).await?
+            } else {
+                refusal(call, format!("at most {CALLS_PER_TURN_MAX} tool calls at a time"))
+            });
+        }
+        Ok(messages)
+    }
+
+    async fn call(&self, call: &ToolCall) -> Result<ToolMessage, SearchError> {
+        let Some(tool) = TOOLS.into_iter().find(|tool| tool.name() == call.name) else {
+            let names: Vec<_> = self.specifications.iter().map(|tool| tool.name).collect();
+            let names = names.join(", ");
+            return Ok(refusal(call, format!("{} is not a valid tool, try one of {names}", call.name)));
+        };
+        let (query, num_results) = match tool.search(&call.arguments) {
+            Ok(search) => search,
+            Err(reason) => return Ok(refusal(call, reason)),
+        };
+        let hits = self.knowledge.search(&query, num_results).await?;
+        let texts: Vec<&str> = hits.iter().map(|hit| &*hit.text).collect();
+        Ok(ToolMessage {
+            call_id: call.id.clone(),
+            name: call.name.clone(),
+            content: texts.join("\n\n"),
+            artifact: Some(self.artifact(&hits)),
+        })
+    }
+
+    fn artifact(&self, hits: &[Hit]) -> SearchArtifact {
+        let mut matches: Vec<EntryMatch> = Vec::new();
+        let mut seen = Vec::new();
+        for hit in hits.iter().filter(|hit| {
+            let is_new = !seen.contains(&hit.entry);
+            seen.push(hit.entry);
+            is_new
+        }) {
+            let entry = self.knowledge.entry(hit.entry);
+            matches.push(EntryMatch { question: entry.question.clone(), answer: entry.answer.clone(), score: hit.score });
+        }
+        SearchArtifact { kind: self.knowledge.kind(), matches }
+    }
+}
+
+impl std::fmt::Debug for FaqTools {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FaqTools").finish_non_exhaustive()
+    }
+}
+
+/// A message that tells the model what it did wrong.
+fn refusal(call: &ToolCall, reason: String) -> ToolMessage {
+    ToolMessage {
+        call_id: call.id.clone(),
+        name: call.name.clone(),
+        content: format!("Error: {reason}. Please correct the call and try again."),
+        artifact: None,
+    }
+}

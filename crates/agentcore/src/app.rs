@@ -1,0 +1,146 @@
+//! The program around a handler: routes, the server, its end.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::answer::Answer;
+use crate::context::Context;
+use crate::error::HandlerError;
+use crate::invocations;
+use crate::ping::Ping;
+
+/// The largest payload: AgentCore's own limit for InvokeAgentRuntime.
+const BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
+
+/// How long calls in flight may take to finish after the shutdown signal. The host kills after ten seconds.
+const DRAIN_MAX: Duration = Duration::from_secs(8);
+
+type HandlerFuture = Pin<Box<dyn Future<Output = Result<Answer, HandlerError>> + Send>>;
+type Handler = dyn Fn(Value, Context) -> HandlerFuture + Send + Sync;
+
+/// An AgentCore program around one async handler.
+pub struct App {
+    handler: Arc<Handler>,
+    body_bytes_max: usize,
+}
+
+/// What the routes share.
+pub(crate) struct Served {
+    pub(crate) handler: Arc<Handler>,
+    pub(crate) ping: Arc<Ping>,
+    pub(crate) body_bytes_max: usize,
+}
+
+impl App {
+    /// An app whose `POST /invocations` calls `handler` with the payload, any JSON value, and the call's [`Context`].
+    ///
+    /// The handler's future is dropped when the caller goes away. A panic inside answers 500 and the server lives on.
+    pub fn new<H, F, A, E>(handler: H) -> App
+    where
+        H: Fn(Value, Context) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<A, E>> + Send + 'static,
+        A: Into<Answer>,
+        E: Into<HandlerError>,
+    {
+        let handler = move |payload, context| {
+            let future = handler(payload, context);
+            let future: HandlerFuture = Box::pin(async move { future.await.map(Into::<Answer>::into).map_err(Into::<HandlerError>::into) });
+            future
+        };
+        App { handler: Arc::new(handler), body_bytes_max: BODY_BYTES_MAX }
+    }
+
+    /// Lowers the limit on a payload, in bytes. The default is AgentCore's: 100 MB.
+    #[must_use]
+    pub fn body_bytes_max(self, body_bytes_max: usize) -> App {
+        App { body_bytes_max, ..self }
+    }
+
+    /// Serves on `listener` until `shutdown` completes, then stops accepting, lets calls in flight finish for at most eight
+    /// seconds, and returns. `/ping` answers from the first connection on, so bind early and call this when the agent is ready.
+    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let (drain_began, drain_begins) = oneshot::channel();
+        let shutdown = async move {
+            shutdown.await;
+            // The receiver is alive as long as this server is.
+            let _ = drain_began.send(());
+        };
+        let listener = listener.tap_io(|stream| {
+            // Without it small answers wait for the peer's delayed acknowledgement. A stream that refuses is only slower.
+            let _ = stream.set_nodelay(true);
+        });
+        let server = axum::serve(listener, self.router()).with_graceful_shutdown(shutdown).into_future();
+        let drain_over = async {
+            if drain_begins.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(DRAIN_MAX).await;
+        };
+        tokio::select! {
+            served = server => served,
+            () = drain_over => {
+                tracing::warn!(seconds = DRAIN_MAX.as_secs(), "Calls still in flight were dropped at shutdown");
+                Ok(())
+            }
+        }
+    }
+
+    fn router(self) -> Router {
+        let served = Served { handler: self.handler, ping: Arc::new(Ping::new()), body_bytes_max: self.body_bytes_max };
+        Router::new()
+            .route("/invocations", post(invocations::invoke))
+            .route("/ping", get(ping))
+            .route("/ws", get(websocket))
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed)
+            .with_state(Arc::new(served))
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("App").field("body_bytes_max", &self.body_bytes_max).finish_non_exhaustive()
+    }
+}
+
+async fn ping(State(served): State<Arc<Served>>) -> Response {
+    json(StatusCode::OK, &served.ping.document())
+}
+
+/// An app without a WebSocket handler refuses the handshake; a plain GET finds nothing here.
+async fn websocket(headers: HeaderMap) -> Response {
+    let is_handshake = headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if is_handshake { StatusCode::FORBIDDEN.into_response() } else { text(StatusCode::NOT_FOUND, "Not Found") }
+}
+
+async fn not_found() -> Response {
+    text(StatusCode::NOT_FOUND, "Not Found")
+}
+
+async fn method_not_allowed() -> Response {
+    text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+}
+
+/// A `text/plain` answer.
+pub(crate) fn text(status: StatusCode, text: &'static str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+/// An `application/json` answer.
+pub(crate) fn json(status: StatusCode, document: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
+}

@@ -1,0 +1,80 @@
+//! `POST /invocations`: the payload in, the handler's answer out, and the table of what may go wrong between.
+//!
+//! The request's content type is not looked at, as in the published SDKs.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::answer::Answer;
+use crate::app::{Served, json, text};
+use crate::context::Context;
+use crate::unwind::guard;
+
+const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
+
+pub(crate) async fn invoke(State(served): State<Arc<Served>>, request: Request) -> Response {
+    let context = Context::from_headers(request.headers(), served.ping.clone());
+    let span =
+        tracing::info_span!("invocation", requestId = context.request_id, sessionId = context.session_id.as_deref().unwrap_or_default());
+    async move {
+        let began = Instant::now();
+        let response = answer(&served, request.into_body(), context).await;
+        tracing::info!(
+            status = response.status().as_u16(),
+            duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "Invocation answered"
+        );
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+async fn answer(served: &Served, body: Body, context: Context) -> Response {
+    let body = match read(body, served.body_bytes_max).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let payload = match parse(&body) {
+        Ok(payload) => payload,
+        Err(refusal) => return refusal,
+    };
+    // The handler is called inside the guard, because it may panic before its first await.
+    let handler = served.handler.clone();
+    match guard(async move { handler(payload, context).await }).await {
+        Ok(Answer::Value(value)) => json(StatusCode::OK, &value),
+        Ok(Answer::Stream(stream)) => {
+            let headers = [(header::CONTENT_TYPE, "text/event-stream; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
+            (headers, Body::new(stream)).into_response()
+        }
+        Err(error) => {
+            tracing::warn!(errorType = error.type_name(), errorMessage = %error, "Handler failed");
+            json(error.status(), &json!({ "error": error.to_string() }))
+        }
+    }
+}
+
+async fn read(body: Body, body_bytes_max: usize) -> Result<Bytes, Response> {
+    match Limited::new(body, body_bytes_max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(text(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large")),
+        // The caller broke off; this answer is for the log, nobody reads it.
+        Err(_) => Err(text(StatusCode::BAD_REQUEST, "Bad Request")),
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Value, Response> {
+    let body = body.strip_prefix(UTF8_BOM).unwrap_or(body);
+    let refusal = |error: &str, details: String| json(StatusCode::BAD_REQUEST, &json!({ "error": error, "details": details }));
+    let text = std::str::from_utf8(body).map_err(|error| refusal("Invalid encoding", error.to_string()))?;
+    serde_json::from_str(text).map_err(|error| refusal("Invalid JSON", error.to_string()))
+}

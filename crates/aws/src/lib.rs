@@ -1,0 +1,14 @@
+//! The AWS dialect: ARNs, credentials, Signature Version 4, IAM policies and service errors.
+//!
+//! Pure: no I/O, no async, no clock. Whatever depends on the time of day takes `now` as an argument, and whatever needs a secret is handed a
+//! lookup. What the documents of single AWS operations look like is not known here.
+
+pub mod arn;
+pub mod credentials;
+pub mod error;
+pub mod policy;
+pub mod sigv4;
+
+pub use arn::{AgentRuntimeArn, Arn};
+pub use credentials::{AccessKeyId, Credentials, SecretKey};
+pub use error::ServiceError;

@@ -1,0 +1,14 @@
+//! AgentCore's front and the host's own API: who calls, may they, and what they want.
+//!
+//! Every request is verified (SigV4, over the hash of the body that really came) and judged against its principal's policies before anything is done.
+//! This crate shapes AWS's documents; what is behind them (agents, keys) lives in the rooms below.
+
+mod data_plane;
+mod host_api;
+mod identity;
+mod operation;
+mod serve;
+
+pub use host_api::{CreateKeyRequest, HOST_SERVICE, HostStatus, KeyDocument, KeyList, KeyWithValue, StatusSource};
+pub use identity::{Identities, Principal};
+pub use serve::Control;

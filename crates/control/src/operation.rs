@@ -1,0 +1,63 @@
+//! Operations as data: the table that a request is matched against.
+
+use http::Method;
+
+/// One operation of a service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operation<Id> {
+    /// Which one.
+    pub(crate) id: Id,
+    /// Its name, which is also the IAM action's.
+    pub(crate) name: &'static str,
+    /// The HTTP verb.
+    pub(crate) verb: Method,
+    /// The path; `{…}` stands for one segment.
+    pub(crate) path: &'static str,
+}
+
+/// Finds the operation for a verb and a path, with its path's parameters, percent-decoded, in order.
+pub(crate) fn find<'a, Id>(table: &'a [Operation<Id>], verb: &Method, path: &str) -> Option<(&'a Operation<Id>, Vec<String>)> {
+    let of_verb = table.iter().filter(|operation| operation.verb == *verb);
+    of_verb.filter_map(|operation| Some((operation, parameters(operation.path, path)?))).next()
+}
+
+fn parameters(template: &str, path: &str) -> Option<Vec<String>> {
+    let (mut template, mut path) = (template.split('/'), path.split('/'));
+    let mut found = Vec::new();
+    loop {
+        match (template.next(), path.next()) {
+            (None, None) => return Some(found),
+            (Some(expected), Some(segment)) if expected.starts_with('{') && !segment.is_empty() => {
+                found.push(percent_encoding::percent_decode_str(segment).decode_utf8().ok()?.into_owned());
+            }
+            (Some(expected), Some(segment)) if expected == segment => {}
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[Operation<u8>] = &[
+        Operation { id: 1, name: "One", verb: Method::GET, path: "/things/{id}" },
+        Operation { id: 2, name: "Two", verb: Method::POST, path: "/things/{id}/parts/{part}" },
+    ];
+
+    fn check(verb: Method, path: &str, expected: Option<(u8, &[&str])>) {
+        let found = find(TABLE, &verb, path).map(|(operation, parameters)| (operation.id, parameters));
+        let expected = expected.map(|(id, parameters)| (id, parameters.iter().map(|parameter| (*parameter).to_owned()).collect()));
+        assert_eq!(found, expected, "{verb} {path}");
+    }
+
+    #[test]
+    fn paths_are_matched_by_segment_and_decoded() {
+        check(Method::GET, "/things/a%2Fb", Some((1, &["a/b"])));
+        check(Method::POST, "/things/a/parts/b", Some((2, &["a", "b"])));
+        check(Method::POST, "/things/a", None);
+        check(Method::GET, "/things/", None);
+        check(Method::GET, "/things/a/", None);
+        check(Method::GET, "/things/%FF", None);
+    }
+}

@@ -1,0 +1,88 @@
+//! The command line: what can be asked, and who answers it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+use crate::settings::{self, Override, Settings};
+
+/// An AI agent behind a simple API key: on your machine, and on AWS.
+#[derive(Debug, Parser)]
+#[command(name = "frontdesk", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// Settings file [default: frontdesk.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the database, the keys and the logs [default: .frontdesk]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the agent on this machine, until Ctrl-C
+    Up(commands::up::UpArguments),
+    /// Ask a question through the front door
+    Ask(commands::ask::AskArguments),
+    /// Say how the running host is
+    Status(commands::status::StatusArguments),
+    /// Make, list, show, enable and disable API keys of the running host
+    #[command(subcommand)]
+    Keys(commands::keys::KeysCommand),
+    /// The embedding model's files
+    #[command(subcommand)]
+    Model(commands::model::ModelCommand),
+    /// Be the agent: serve the AgentCore contract on a port (started by `up`, or in a container)
+    Agent(commands::agent::AgentArguments),
+    /// Print the reference page of all settings, as Markdown
+    #[command(hide = true)]
+    SettingsReference,
+}
+
+impl Cli {
+    /// Runs the command.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        // Provider keys may be kept in `.env`; what the environment has already goes first.
+        let _ = dotenvy::dotenv();
+        let common = self.common;
+        let load = |flags: Vec<Override>| common.settings(flags);
+        match self.command {
+            Command::Up(arguments) => {
+                let settings = load(arguments.overrides())?;
+                commands::up::run(&arguments, settings)
+            }
+            Command::Ask(arguments) => commands::ask::run(&arguments, &load(Vec::new())?),
+            Command::Status(arguments) => commands::status::run(&arguments, &load(Vec::new())?),
+            Command::Keys(command) => commands::keys::run(&command, &load(Vec::new())?),
+            Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
+            Command::Agent(arguments) => {
+                let settings = load(arguments.overrides())?;
+                commands::agent::run(&arguments, settings.agent)
+            }
+            Command::SettingsReference => {
+                print!("{}", commands::settings_reference::page());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Common {
+    fn settings(&self, mut flags: Vec<Override>) -> anyhow::Result<Settings> {
+        if let Some(data_dir) = &self.data_dir {
+            flags.push(("data_dir", toml::Value::from(data_dir.to_string_lossy().into_owned())));
+        }
+        settings::load(self.config.as_deref(), std::env::vars(), flags)
+    }
+}

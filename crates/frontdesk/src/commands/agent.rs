@@ -1,0 +1,79 @@
+//! `frontdesk agent`: this executable as the agent, in a child process of the host or in a container.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use frontdesk_agent::AgentSettings;
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::{HostedAgentSettings, Override};
+
+/// The flags of `agent`. Its settings come from the file and the variables, as everywhere.
+#[derive(Debug, Args)]
+pub(crate) struct AgentArguments {
+    /// Port to serve on; AgentCore's containers serve on 8080
+    #[arg(long, env = "PORT", default_value_t = 8080)]
+    port: u16,
+    /// The FAQ: a CSV file with the header `question,answer`
+    #[arg(long, value_name = "FILE")]
+    faq: Option<PathBuf>,
+}
+
+impl AgentArguments {
+    /// The settings that the flags override.
+    pub(crate) fn overrides(&self) -> Vec<Override> {
+        let faq = self.faq.as_ref().map(|faq| ("agent.faq", toml::Value::from(faq.to_string_lossy().into_owned())));
+        faq.into_iter().collect()
+    }
+}
+
+/// Serves the AgentCore contract until SIGTERM or Ctrl-C.
+pub(crate) fn run(arguments: &AgentArguments, settings: HostedAgentSettings) -> anyhow::Result<()> {
+    // Machine-read: one JSON object a line, on standard error.
+    let filter = EnvFilter::try_from_env("FRONTDESK_LOG").unwrap_or_else(|_| EnvFilter::new("warn,frontdesk_agent=info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the async runtime")?;
+    runtime.block_on(async {
+        let address = (bind_address(), arguments.port);
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .with_context(|| format!("failed to listen on {}:{}: is another program using the port?", address.0, address.1))?;
+        frontdesk_agent::run(listener, agent_settings(settings), super::interrupted()).await
+    })
+}
+
+/// All addresses inside a container, as AgentCore's containers must; elsewhere this machine alone.
+fn bind_address() -> IpAddr {
+    let in_container = Path::new("/.dockerenv").exists() || std::env::var_os("DOCKER_CONTAINER").is_some();
+    if in_container { Ipv4Addr::UNSPECIFIED.into() } else { Ipv4Addr::LOCALHOST.into() }
+}
+
+fn agent_settings(settings: HostedAgentSettings) -> AgentSettings {
+    let HostedAgentSettings {
+        faq,
+        company,
+        system_prompt,
+        model,
+        base_url,
+        api_key_variable,
+        model_dir,
+        cache_dir,
+        embedding_threads,
+        steps_max,
+    } = settings;
+    AgentSettings {
+        faq,
+        company,
+        system_prompt,
+        model,
+        base_url,
+        api_key_variable,
+        model_dir,
+        cache_dir,
+        embedding_threads,
+        steps_max,
+        ..AgentSettings::default()
+    }
+}

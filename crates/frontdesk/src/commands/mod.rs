@@ -1,0 +1,35 @@
+//! One file a command.
+
+pub(crate) mod agent;
+pub(crate) mod ask;
+pub(crate) mod keys;
+pub(crate) mod model;
+pub(crate) mod settings_reference;
+pub(crate) mod status;
+pub(crate) mod up;
+
+use std::future::Future;
+
+use anyhow::Context as _;
+
+/// Runs a short command's future on a small runtime of its own.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start the async runtime")?;
+    runtime.block_on(work)
+}
+
+/// Ends with Ctrl-C or SIGTERM.
+async fn interrupted() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}

@@ -1,0 +1,320 @@
+//! The composition root of a self-hosted Frontdesk: every room is made here and handed to the next, and ended in the right order.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use frontdesk_agent::retrieval::model::ModelFiles;
+use frontdesk_aws::arn::AgentRuntimeArn;
+use frontdesk_aws::policy::PolicyDocument;
+use frontdesk_aws::Credentials;
+use frontdesk_control::{Control, Identities, Principal, StatusSource};
+use frontdesk_gateway::integration::{Answering, Body};
+use frontdesk_gateway::model::RestApi;
+use frontdesk_gateway::{
+    Caller, CreatedKey, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, ListenerLimits, UsageWriter,
+};
+use frontdesk_process::Spawner;
+use frontdesk_proxy::{Proxy, ProxySettings};
+use frontdesk_runtime::{AgentProgram, DEFAULT_ENDPOINT, HostedAgent};
+use frontdesk_store::{AccessKey, DataFolder, SealKey, Store};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
+use crate::seed::{self, SeededHost};
+use crate::settings::{self, Settings};
+use crate::transport::InProcess;
+
+/// The name under which the API's method finds the proxy.
+const PROXY: &str = "agentcore-proxy";
+/// Variables that an agent inherits: where programs, homes, certificates and proxies are. Nothing else of the host's environment reaches it.
+const INHERITED: [&str; 13] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "https_proxy",
+    "no_proxy",
+    "FRONTDESK_LOG",
+];
+
+/// A host that has been set up and is about to serve.
+pub(crate) struct Host {
+    pub(crate) run: RunFile,
+    pub(crate) agent_runtime_arn: AgentRuntimeArn,
+    pub(crate) root_key: AccessKey,
+    /// The first key, on the first start only.
+    pub(crate) first_key: Option<CreatedKey>,
+    /// `semantic` or `keyword`.
+    pub(crate) search: &'static str,
+    agent: HostedAgent,
+    gateway: Arc<Gateway>,
+    gateway_listener: TcpListener,
+    gateway_limits: ListenerLimits,
+    control: Arc<Control>,
+    control_listener: TcpListener,
+    keys: Arc<KeyService>,
+    data_folder: DataFolder,
+}
+
+impl Host {
+    /// Takes the data folder and the ports, and joins the rooms.
+    pub(crate) async fn set_up(settings: &Settings) -> anyhow::Result<Host> {
+        let now_unix = now_unix();
+        let data_folder = DataFolder::hold(&settings.data_dir)?;
+        let gateway_listener = bind(&settings.gateway.listen, "gateway.listen", "--gateway-listen").await?;
+        let control_listener = bind(&settings.control.listen, "control.listen", "--control-listen").await?;
+        let run = run_file(settings, &gateway_listener, &control_listener)?;
+
+        let store = Arc::new(Store::open(&data_folder.path().join("frontdesk.db"), seal_key(settings, &data_folder)?)?);
+        let SeededHost { rest_api_id, agent_runtime_arn, root_key } = seed::seed(&store, settings, now_unix)?;
+        let keys = Arc::new(KeyService::open(store.clone(), now_unix)?);
+        let first_key = seed::first_key(&store, &keys, now_unix)?;
+
+        let search = match ModelFiles::locate(&settings.agent.model_dir)? {
+            Some(_) => "semantic",
+            None => "keyword",
+        };
+        let spawner = Spawner::start().context("failed to start the spawning thread")?;
+        let program = agent_program(settings, data_folder.path())?;
+        let agent = HostedAgent::new(agent_runtime_arn.clone(), program, spawner, settings.gateway.in_flight_max);
+
+        let proxy_role = proxy_role(settings, &agent_runtime_arn)?;
+        let identities = Identities::new([root(&root_key), proxy_role.clone()]);
+        let status = StatusSource {
+            gateway: run.gateway.clone(),
+            endpoint: run.endpoint.clone(),
+            control: run.control.clone(),
+            search: search.to_owned(),
+            model: model_name(settings),
+            usage_plan: usage_plan_in_words(settings),
+        };
+        let control = Arc::new(Control::new(settings.region.clone(), identities, vec![agent.clone()], keys.clone(), status));
+
+        let proxy = Proxy::new(
+            ProxySettings {
+                agent_runtime_arn: agent_runtime_arn.clone(),
+                qualifier: DEFAULT_ENDPOINT.to_owned(),
+                endpoint: run.control.clone(),
+                prompt_chars_max: settings.gateway.prompt_chars_max,
+            },
+            proxy_role.credentials,
+            Arc::new(InProcess::new(control.clone())),
+        )?;
+        let api = RestApi::for_agent(rest_api_id, "AgentCore-FAQ-API".to_owned(), &settings.gateway.stage, PROXY);
+        let integrations = HashMap::from([(PROXY, Arc::new(ProxyIntegration(Arc::new(proxy))) as Arc<dyn Integration>)]);
+        let limits = GatewayLimits {
+            body_bytes_max: settings.gateway.body_bytes_max,
+            integration_timeout: Duration::from_millis(settings.gateway.integration_timeout_ms),
+            in_flight_max: settings.gateway.in_flight_max,
+            ..GatewayLimits::default()
+        };
+        let gateway = Arc::new(Gateway::new(vec![api], keys.clone(), integrations, limits));
+        let gateway_limits = ListenerLimits { connections_max: settings.gateway.connections_max, ..ListenerLimits::default() };
+
+        Ok(Host {
+            run,
+            agent_runtime_arn,
+            root_key,
+            first_key,
+            search,
+            agent,
+            gateway,
+            gateway_listener,
+            gateway_limits,
+            control,
+            control_listener,
+            keys,
+            data_folder,
+        })
+    }
+
+    /// Starts the agent, so that the first caller does not wait for it and a broken FAQ is told now.
+    pub(crate) async fn start_agent(&self) -> anyhow::Result<()> {
+        self.agent.start().await.map_err(|reason| anyhow::anyhow!("the agent could not be started: {reason}"))
+    }
+
+    /// Tells the command line where this host is.
+    pub(crate) fn announce(&self) -> anyhow::Result<()> {
+        let root_key =
+            RootKeyFile { access_key_id: self.root_key.id.clone(), secret_access_key: self.root_key.secret.expose().to_owned() };
+        self.data_folder.write_private(ROOT_KEY_FILE, &serde_json::to_vec_pretty(&root_key)?)?;
+        self.data_folder.write_private(RUN_FILE, &serde_json::to_vec_pretty(&self.run)?)?;
+        Ok(())
+    }
+
+    /// Serves until `shutdown` ends; then requests in flight are finished, the agent ended and the last counts written, in that order.
+    pub(crate) async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let (end_doors, doors_end) = watch::channel(false);
+        let (end_rest, rest_ends) = watch::channel(false);
+        let gateway = self.gateway;
+        let front = move |request, peer| gateway.clone().handle(request, peer);
+        let front = tokio::spawn(frontdesk_gateway::run(self.gateway_listener, front, self.gateway_limits, ended(doors_end.clone())));
+        let control = self.control;
+        let back = move |request, _peer| control.clone().handle(request);
+        let back = tokio::spawn(frontdesk_gateway::run(self.control_listener, back, ListenerLimits::default(), ended(doors_end)));
+        let writer = tokio::spawn(UsageWriter::new(self.keys).run(ended(rest_ends)));
+
+        shutdown.await;
+        let _ = end_doors.send(true);
+        let _ = tokio::join!(front, back);
+        self.agent.stop().await;
+        let _ = end_rest.send(true);
+        let _ = writer.await;
+        let _ = std::fs::remove_file(self.data_folder.path().join(RUN_FILE));
+    }
+}
+
+async fn ended(mut signal: watch::Receiver<bool>) {
+    let _ = signal.wait_for(|ended| *ended).await;
+}
+
+async fn bind(address: &str, setting: &str, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("failed to listen on {address} ({setting}): is another program using the port? Choose another with {flag} HOST:PORT, or port 0 for any")
+    })
+}
+
+fn run_file(settings: &Settings, gateway: &TcpListener, control: &TcpListener) -> anyhow::Result<RunFile> {
+    let gateway = format!("http://{}", gateway.local_addr()?);
+    Ok(RunFile {
+        pid: std::process::id(),
+        endpoint: format!("{gateway}/{}/invoke", settings.gateway.stage),
+        gateway,
+        control: format!("http://{}", control.local_addr()?),
+        region: settings.region.clone(),
+    })
+}
+
+/// From the variable, else the named file, else a file beside the database.
+fn seal_key(settings: &Settings, data_folder: &DataFolder) -> anyhow::Result<SealKey> {
+    match std::env::var("FRONTDESK_SEAL_KEY") {
+        Ok(digits) => Ok(SealKey::from_hex(&digits, "FRONTDESK_SEAL_KEY")?),
+        Err(_) => {
+            let beside_the_database = data_folder.path().join("seal-key");
+            Ok(SealKey::from_file(settings.seal_key_file.as_ref().unwrap_or(&beside_the_database))?)
+        }
+    }
+}
+
+/// This executable in its other place to live.
+fn agent_program(settings: &Settings, data_folder: &Path) -> anyhow::Result<AgentProgram> {
+    let logs = data_folder.join("logs");
+    std::fs::create_dir_all(&logs).with_context(|| format!("failed to make the folder {}", logs.display()))?;
+    let mut agent = settings.agent.clone();
+    agent.faq = std::path::absolute(&agent.faq)?;
+    agent.model_dir = std::path::absolute(&agent.model_dir)?;
+    let cache_dir = agent.cache_dir.take().unwrap_or_else(|| data_folder.join("cache"));
+    agent.cache_dir = Some(std::path::absolute(cache_dir)?);
+    let mut environment: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| reaches_the_agent(name)).collect();
+    environment.extend(settings::agent_variables(&agent)?.into_iter().map(|(name, value)| (name.into(), value.into())));
+    Ok(AgentProgram {
+        executable: executable()?,
+        arguments: vec!["agent".into()],
+        port_flag: Some("--port".into()),
+        environment,
+        working_dir: None,
+        log_path: Some(logs.join("agent.log")),
+    })
+}
+
+/// An agent gets the providers' keys and the few variables that every program needs.
+fn reaches_the_agent(name: &std::ffi::OsStr) -> bool {
+    let name = name.to_string_lossy();
+    INHERITED.contains(&&*name) || (name.ends_with("_API_KEY") && !name.starts_with("FRONTDESK_"))
+}
+
+/// On Linux the running file itself, so that a replaced or deleted one does not start another version's agent.
+fn executable() -> anyhow::Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() {
+        return Ok(PathBuf::from(format!("/proc/{}/exe", std::process::id())));
+    }
+    std::env::current_exe().context("failed to find this program's own file")
+}
+
+fn root(key: &AccessKey) -> Principal {
+    let credentials = Credentials::new(key.id.clone(), key.secret.expose());
+    Principal { arn: key.principal.clone(), credentials, policies: Vec::new(), is_root: true }
+}
+
+/// The proxy's role: it may invoke this agent and nothing else. Its access key lives as long as the process.
+fn proxy_role(settings: &Settings, agent: &AgentRuntimeArn) -> anyhow::Result<Principal> {
+    let arn = format!("arn:aws:sts::{}:assumed-role/AgentCoreLambdaProxyRole/AgentCoreProxy", settings.account_id);
+    let key = seed::new_access_key(&arn)?;
+    let policy = serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Sid": "InvokeAgentCore",
+            "Effect": "Allow",
+            "Action": "bedrock-agentcore:InvokeAgentRuntime",
+            "Resource": [agent.to_string(), agent.endpoint(DEFAULT_ENDPOINT)],
+        }],
+    });
+    let policy: PolicyDocument = policy.to_string().parse().context("the proxy's own policy is wrong")?;
+    let credentials = Credentials::new(key.id, key.secret.expose());
+    Ok(Principal { arn, credentials, policies: vec![policy], is_root: false })
+}
+
+/// What answers, in a word.
+pub(crate) fn model_name(settings: &Settings) -> String {
+    settings.agent.model.clone().resolve(|name| std::env::var(name).ok()).to_string()
+}
+
+/// The usage plan's limits in words.
+pub(crate) fn usage_plan_in_words(settings: &Settings) -> String {
+    let plan = &settings.usage_plan;
+    let speed = if plan.rate_limit > 0.0 {
+        format!("{} requests/s, burst {}", plan.rate_limit, plan.burst_limit)
+    } else {
+        "unlimited requests/s".to_owned()
+    };
+    let quota = if plan.quota_limit > 0 { format!("{} a day", plan.quota_limit) } else { "no daily limit".to_owned() };
+    format!("{speed}, {quota}")
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge where the start's moment is read")]
+fn now_unix() -> i64 {
+    time::OffsetDateTime::now_utc().unix_timestamp()
+}
+
+/// The gateway's seam, filled by the proxy.
+struct ProxyIntegration(Arc<Proxy>);
+
+impl Integration for ProxyIntegration {
+    fn call(&self, request: Request<Body>) -> Answering {
+        let proxy = self.0.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(|| IntegrationError::Failed("no caller".into()))?;
+            let body = body.collect().await.map_err(IntegrationError::Failed)?.to_bytes();
+            let caller = frontdesk_proxy::Caller {
+                api_key_id: caller.api_key_id.map(|id| id.0),
+                request_id: caller.request_id,
+                trace_id: caller.trace_id,
+                time_left: caller.time_left,
+            };
+            let answered = proxy.handle(&body, &caller, now()).await;
+            let response: Response<bytes::Bytes> = answered.map_err(|_| IntegrationError::TimedOut)?;
+            Ok(response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
+        })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge where a signature's moment is read")]
+fn now() -> time::OffsetDateTime {
+    time::OffsetDateTime::now_utc()
+}

@@ -1,0 +1,28 @@
+//! Frontdesk: an AI agent behind a simple API key. One executable with several places to live; this file chooses which.
+
+mod cli;
+mod commands;
+mod control_client;
+mod host;
+mod run_file;
+mod seed;
+mod settings;
+mod transport;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Causes on one line each, so that the remedy in the first is not buried.
+            eprintln!("frontdesk: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

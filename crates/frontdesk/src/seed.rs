@@ -1,0 +1,98 @@
+//! What `up` makes on its first start and finds again on every later one: the API, the plan, the first key, the agent's ARN, the root's access key.
+//!
+//! A later start reconciles the plan's limits with the settings; keys, and whatever was made otherwise, it leaves alone.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use frontdesk_aws::arn::AgentRuntimeArn;
+use frontdesk_gateway::{CreatedKey, KeyService, key};
+use frontdesk_store::{AccessKey, SecretText, Seeded, StageRef, Store, Throttle, UsagePlan, UsagePlanId};
+
+use crate::settings::Settings;
+
+/// The name of the plan that `up` seeds, as the guide names it.
+pub(crate) const PLAN_NAME: &str = "ThirdPartyUsagePlan";
+/// The name of the key that the first start makes.
+pub(crate) const FIRST_KEY_NAME: &str = "ThirdPartyServerKey";
+/// The agent runtime's name.
+const AGENT_NAME: &str = "lauki_faq";
+
+/// What was seeded, now or on an earlier start.
+pub(crate) struct SeededHost {
+    pub(crate) rest_api_id: String,
+    pub(crate) agent_runtime_arn: AgentRuntimeArn,
+    pub(crate) root_key: AccessKey,
+}
+
+/// Makes or finds everything but the first key, which needs the key service.
+pub(crate) fn seed(store: &Store, settings: &Settings, now_unix: i64) -> anyhow::Result<SeededHost> {
+    let rest_api_id = find_or_make(store, Seeded::RestApi, key::generate_id)?;
+    let arn = find_or_make(store, Seeded::AgentRuntime, || {
+        let suffix = key::random_text(10, b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")?;
+        Ok(format!("arn:aws:bedrock-agentcore:{}:{}:runtime/{AGENT_NAME}-{suffix}", settings.region, settings.account_id))
+    })?;
+    let arn: AgentRuntimeArn = arn.parse().context("the stored ARN of the agent runtime is damaged")?;
+    // Region and account follow the settings; the runtime stays the same one.
+    let resource = arn.runtime_id();
+    let agent_runtime_arn =
+        format!("arn:aws:bedrock-agentcore:{}:{}:runtime/{resource}", settings.region, settings.account_id).parse()?;
+    seed_plan(store, settings, &rest_api_id)?;
+    let root_key = root_key(store, settings, now_unix)?;
+    Ok(SeededHost { rest_api_id, agent_runtime_arn, root_key })
+}
+
+/// Makes the first API key, on the first start only.
+pub(crate) fn first_key(store: &Store, keys: &Arc<KeyService>, now_unix: i64) -> anyhow::Result<Option<CreatedKey>> {
+    if store.seeded(Seeded::ApiKey)?.is_some() {
+        return Ok(None);
+    }
+    let created = keys.create(FIRST_KEY_NAME, None, Some(PLAN_NAME), now_unix)?;
+    store.record_seeded(Seeded::ApiKey, &created.id.0)?;
+    Ok(Some(created))
+}
+
+fn find_or_make(store: &Store, what: Seeded, make: impl FnOnce() -> Result<String, key::RandomError>) -> anyhow::Result<String> {
+    if let Some(id) = store.seeded(what)? {
+        return Ok(id);
+    }
+    let id = make().context("the system's random generator failed")?;
+    store.record_seeded(what, &id)?;
+    Ok(id)
+}
+
+fn seed_plan(store: &Store, settings: &Settings, rest_api_id: &str) -> anyhow::Result<()> {
+    let id = find_or_make(store, Seeded::UsagePlan, key::generate_id)?;
+    let plan = &settings.usage_plan;
+    let throttle = Throttle { rate_limit: plan.rate_limit, burst_limit: plan.burst_limit };
+    let plan = UsagePlan {
+        id: UsagePlanId(id),
+        name: PLAN_NAME.to_owned(),
+        throttle: (plan.rate_limit > 0.0).then_some(throttle),
+        quota_limit: (plan.quota_limit > 0).then_some(plan.quota_limit),
+        stages: vec![StageRef { api_id: rest_api_id.to_owned(), stage: settings.gateway.stage.clone() }],
+        key_ids: Vec::new(),
+    };
+    Ok(store.put_usage_plan(&plan)?)
+}
+
+fn root_key(store: &Store, settings: &Settings, now_unix: i64) -> anyhow::Result<AccessKey> {
+    let principal = format!("arn:aws:iam::{}:root", settings.account_id);
+    if let Some(found) = store.access_key_of(&principal)? {
+        return Ok(found);
+    }
+    let made = new_access_key(&principal)?;
+    store.add_access_key(&made, now_unix)?;
+    Ok(made)
+}
+
+/// A new access key in AWS's form: an id of 20 characters that begins with `AKIA`, a secret of 40.
+pub(crate) fn new_access_key(principal: &str) -> anyhow::Result<AccessKey> {
+    let random = || -> Result<(String, String), key::RandomError> {
+        let id = key::random_text(16, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")?;
+        let secret = key::random_text(40, b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")?;
+        Ok((format!("AKIA{id}"), secret))
+    };
+    let (id, secret) = random().context("the system's random generator failed")?;
+    Ok(AccessKey { id, principal: principal.to_owned(), secret: SecretText::new(secret) })
+}

@@ -1,0 +1,368 @@
+//! Settings: `frontdesk.toml`, overridden by `FRONTDESK_*` variables, overridden by flags. Every default is the FAQ guide's or API Gateway's own value.
+//!
+//! [`SETTINGS`] is the one list: the variables, the documentation page and the completeness test come from it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use frontdesk_agent::ModelChoice;
+use serde::{Deserialize, Serialize};
+
+/// The file that is read from the working folder when no other is named.
+pub(crate) const FILE_NAME: &str = "frontdesk.toml";
+
+/// One setting: its place in the file, and what it is for. Its variable is `FRONTDESK_` and the place in capitals, dots as underscores.
+pub(crate) struct Setting {
+    pub(crate) path: &'static str,
+    pub(crate) help: &'static str,
+}
+
+/// All settings.
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting { path: "data_dir", help: "Folder of the database, the keys and the logs." },
+    Setting { path: "region", help: "The AWS region that the host plays." },
+    Setting { path: "account_id", help: "The AWS account that the host plays: twelve digits." },
+    Setting { path: "seal_key_file", help: "File with the key that seals secrets; by default `seal-key` in the data folder." },
+    Setting { path: "gateway.listen", help: "Address of the public gateway." },
+    Setting { path: "gateway.stage", help: "Name of the stage: the first part of the endpoint's path." },
+    Setting { path: "gateway.body_bytes_max", help: "A longer request body is refused with 413." },
+    Setting { path: "gateway.integration_timeout_ms", help: "An answer must come within this time, else 504; at most 29000, as on AWS." },
+    Setting { path: "gateway.in_flight_max", help: "Requests worked on at once; one more is turned away with 503." },
+    Setting { path: "gateway.connections_max", help: "Connections at once; more wait to be accepted." },
+    Setting { path: "gateway.prompt_chars_max", help: "A longer prompt is refused with 400, in characters." },
+    Setting { path: "control.listen", help: "Address of the control face (AWS APIs and the command line)." },
+    Setting { path: "usage_plan.rate_limit", help: "Requests a second for each key in the long run; 0 means unlimited." },
+    Setting { path: "usage_plan.burst_limit", help: "Requests that one key may send at once." },
+    Setting { path: "usage_plan.quota_limit", help: "Requests a day (UTC) for each key; 0 means unlimited." },
+    Setting { path: "agent.faq", help: "The FAQ: a CSV file with the header `question,answer`." },
+    Setting { path: "agent.company", help: "Whom the agent speaks for: a name, and after a comma what it is." },
+    Setting { path: "agent.system_prompt", help: "The whole system prompt, instead of the built-in one." },
+    Setting { path: "agent.model", help: "`auto`, `extractive`, or `PROVIDER:NAME` such as `groq:openai/gpt-oss-20b`." },
+    Setting { path: "agent.base_url", help: "Base URL of an OpenAI-compatible endpoint, up to and with `/v1`." },
+    Setting { path: "agent.api_key_variable", help: "Name of the environment variable that holds the provider's key." },
+    Setting { path: "agent.model_dir", help: "Folder of the embedding model's files." },
+    Setting { path: "agent.cache_dir", help: "Folder of cached embeddings; by default `cache` in the data folder." },
+    Setting { path: "agent.embedding_threads", help: "Threads that embed questions." },
+    Setting { path: "agent.steps_max", help: "Steps that one call's graph may take." },
+];
+
+/// Variables with the prefix that are no settings.
+const OTHER_VARIABLES: [&str; 6] = [
+    "FRONTDESK_API_KEY",
+    "FRONTDESK_EVAL_DATA",
+    "FRONTDESK_LOG",
+    "FRONTDESK_MODEL_DIR",
+    "FRONTDESK_SEAL_KEY",
+    "FRONTDESK_TEST_UPDATE",
+];
+
+/// The settings as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) region: String,
+    pub(crate) account_id: String,
+    pub(crate) seal_key_file: Option<PathBuf>,
+    pub(crate) gateway: GatewaySettings,
+    pub(crate) control: ControlSettings,
+    pub(crate) usage_plan: UsagePlanSettings,
+    pub(crate) agent: HostedAgentSettings,
+}
+
+/// The public face.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct GatewaySettings {
+    pub(crate) listen: String,
+    pub(crate) stage: String,
+    pub(crate) body_bytes_max: u64,
+    pub(crate) integration_timeout_ms: u64,
+    pub(crate) in_flight_max: usize,
+    pub(crate) connections_max: usize,
+    pub(crate) prompt_chars_max: usize,
+}
+
+/// The control face.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ControlSettings {
+    pub(crate) listen: String,
+}
+
+/// The plan that every key made here belongs to, unless another is named.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct UsagePlanSettings {
+    pub(crate) rate_limit: f64,
+    pub(crate) burst_limit: u32,
+    pub(crate) quota_limit: u64,
+}
+
+/// The built-in FAQ agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct HostedAgentSettings {
+    pub(crate) faq: PathBuf,
+    pub(crate) company: String,
+    pub(crate) system_prompt: Option<String>,
+    pub(crate) model: ModelChoice,
+    pub(crate) base_url: Option<String>,
+    pub(crate) api_key_variable: Option<String>,
+    pub(crate) model_dir: PathBuf,
+    pub(crate) cache_dir: Option<PathBuf>,
+    pub(crate) embedding_threads: usize,
+    pub(crate) steps_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            data_dir: PathBuf::from(".frontdesk"),
+            region: "us-east-1".to_owned(),
+            account_id: "000000000000".to_owned(),
+            seal_key_file: None,
+            gateway: GatewaySettings::default(),
+            control: ControlSettings::default(),
+            usage_plan: UsagePlanSettings::default(),
+            agent: HostedAgentSettings::default(),
+        }
+    }
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        let limits = frontdesk_gateway::GatewayLimits::default();
+        GatewaySettings {
+            listen: "127.0.0.1:8000".to_owned(),
+            stage: "prod".to_owned(),
+            body_bytes_max: limits.body_bytes_max,
+            integration_timeout_ms: u64::try_from(limits.integration_timeout.as_millis()).unwrap_or(u64::MAX),
+            in_flight_max: limits.in_flight_max,
+            connections_max: frontdesk_gateway::ListenerLimits::default().connections_max,
+            prompt_chars_max: frontdesk_proxy::PROMPT_CHARS_MAX,
+        }
+    }
+}
+
+impl Default for ControlSettings {
+    fn default() -> Self {
+        ControlSettings { listen: "127.0.0.1:4566".to_owned() }
+    }
+}
+
+impl Default for UsagePlanSettings {
+    fn default() -> Self {
+        UsagePlanSettings { rate_limit: 50.0, burst_limit: 100, quota_limit: 10_000 }
+    }
+}
+
+impl Default for HostedAgentSettings {
+    fn default() -> Self {
+        let agent = frontdesk_agent::AgentSettings::default();
+        HostedAgentSettings {
+            faq: agent.faq,
+            company: agent.company,
+            system_prompt: agent.system_prompt,
+            model: agent.model,
+            base_url: agent.base_url,
+            api_key_variable: agent.api_key_variable,
+            model_dir: agent.model_dir,
+            cache_dir: agent.cache_dir,
+            embedding_threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4)),
+            steps_max: agent.steps_max,
+        }
+    }
+}
+
+/// An override from a flag: a setting's path and its value, as the file would have it.
+pub(crate) type Override = (&'static str, toml::Value);
+
+/// Reads the settings: the file (`file`, or `frontdesk.toml` if there is one), then the variables, then the flags.
+///
+/// # Errors
+/// Names the file, the variable or the flag, and what is wrong with it.
+pub(crate) fn load(
+    file: Option<&Path>,
+    variables: impl IntoIterator<Item = (String, String)>,
+    flags: Vec<Override>,
+) -> anyhow::Result<Settings> {
+    let mut table = read_file(file)?;
+    for (name, value) in variables.into_iter().filter(|(name, _)| name.starts_with("FRONTDESK_")) {
+        if OTHER_VARIABLES.contains(&name.as_str()) {
+            continue;
+        }
+        let Some(setting) = SETTINGS.iter().find(|setting| variable_of(setting.path) == name) else {
+            bail!("the variable {name} names no setting (docs/settings.md lists them)");
+        };
+        put_text(&mut table, setting.path, &value).with_context(|| format!("the variable {name} has a value that does not fit"))?;
+    }
+    for (path, value) in flags {
+        put(&mut table, path, value);
+    }
+    let settings = settings_of(table)?;
+    check(&settings)?;
+    Ok(settings)
+}
+
+fn read_file(file: Option<&Path>) -> anyhow::Result<toml::Table> {
+    let path = file.unwrap_or(Path::new(FILE_NAME));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => return Ok(toml::Table::new()),
+        Err(error) => return Err(error).with_context(|| format!("failed to read the settings file {}", path.display())),
+    };
+    // Read as settings first: only the text knows the line of a mistake.
+    toml::from_str::<Settings>(&text).with_context(|| format!("the settings file {} has a mistake", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("the settings file {} has a mistake", path.display()))
+}
+
+fn settings_of(table: toml::Table) -> anyhow::Result<Settings> {
+    Ok(toml::Value::Table(table).try_into()?)
+}
+
+fn check(settings: &Settings) -> anyhow::Result<()> {
+    let Settings { account_id, gateway, usage_plan, agent, .. } = settings;
+    if account_id.len() != 12 || !account_id.bytes().all(|byte| byte.is_ascii_digit()) {
+        bail!("account_id is {account_id:?}; it must be twelve digits");
+    }
+    let stage_is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if gateway.stage.is_empty() || !gateway.stage.bytes().all(stage_is_fit) {
+        bail!("gateway.stage is {:?}; it may hold letters, digits, _ and - only", gateway.stage);
+    }
+    if !(50..=29_000).contains(&gateway.integration_timeout_ms) {
+        bail!("gateway.integration_timeout_ms is {}; it must be between 50 and 29000", gateway.integration_timeout_ms);
+    }
+    if !usage_plan.rate_limit.is_finite() || usage_plan.rate_limit < 0.0 {
+        bail!("usage_plan.rate_limit is {}; it must be 0 (unlimited) or more", usage_plan.rate_limit);
+    }
+    let at_least_one = [
+        ("agent.embedding_threads", agent.embedding_threads),
+        ("agent.steps_max", agent.steps_max),
+        ("gateway.in_flight_max", gateway.in_flight_max),
+        ("gateway.connections_max", gateway.connections_max),
+    ];
+    for (name, value) in at_least_one {
+        if value == 0 {
+            bail!("{name} is 0; it must be at least 1");
+        }
+    }
+    Ok(())
+}
+
+/// The agent's settings as variables: what a child process needs to be the same agent.
+pub(crate) fn agent_variables(agent: &HostedAgentSettings) -> anyhow::Result<Vec<(String, String)>> {
+    let table = toml::Table::try_from(agent)?;
+    let text = |value: toml::Value| match value {
+        toml::Value::String(text) => text,
+        number => number.to_string(),
+    };
+    Ok(table.into_iter().map(|(name, value)| (variable_of(&format!("agent.{name}")), text(value))).collect())
+}
+
+/// The variable of a setting: `gateway.listen` is `FRONTDESK_GATEWAY_LISTEN`.
+pub(crate) fn variable_of(path: &str) -> String {
+    format!("FRONTDESK_{}", path.replace('.', "_").to_uppercase())
+}
+
+/// Puts a variable's text where the file would have a text or a number, whichever the setting takes.
+fn put_text(table: &mut toml::Table, path: &str, text: &str) -> anyhow::Result<()> {
+    let integer = text.parse().map(toml::Value::Integer).ok();
+    let float = text.parse().map(toml::Value::Float).ok();
+    for value in [integer, float].into_iter().flatten() {
+        put(table, path, value);
+        if settings_of(table.clone()).is_ok() {
+            return Ok(());
+        }
+    }
+    put(table, path, toml::Value::from(text));
+    settings_of(table.clone()).map(drop)
+}
+
+fn put(table: &mut toml::Table, path: &str, value: toml::Value) {
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+        }
+        Some((head, rest)) => {
+            let inner = table.entry(head).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(inner) = inner {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_variables(variables: &[(&str, &str)]) -> anyhow::Result<Settings> {
+        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        load(None, owned, Vec::new())
+    }
+
+    fn check_refused(variables: &[(&str, &str)], expected: &str) {
+        let error = format!("{:#}", from_variables(variables).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_variable_overrides_and_a_flag_overrides_that() {
+        let variables = [
+            ("FRONTDESK_GATEWAY_LISTEN", "127.0.0.1:1"),
+            ("FRONTDESK_USAGE_PLAN_RATE_LIMIT", "7.5"),
+            ("FRONTDESK_USAGE_PLAN_BURST_LIMIT", "7"),
+            ("FRONTDESK_ACCOUNT_ID", "012345678901"),
+        ];
+        let settings = from_variables(&variables).unwrap();
+        assert_eq!((settings.gateway.listen.as_str(), settings.account_id.as_str()), ("127.0.0.1:1", "012345678901"));
+        assert_eq!((settings.usage_plan.rate_limit, settings.usage_plan.burst_limit), (7.5, 7));
+        let owned = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let flag = ("gateway.listen", toml::Value::from("127.0.0.1:2"));
+        assert_eq!(load(None, owned, vec![flag]).unwrap().gateway.listen, "127.0.0.1:2");
+    }
+
+    #[test]
+    fn a_mistake_is_named() {
+        check_refused(&[("FRONTDESK_GATEWAY_LISTN", "x")], "FRONTDESK_GATEWAY_LISTN names no setting");
+        check_refused(&[("FRONTDESK_USAGE_PLAN_BURST_LIMIT", "many")], "FRONTDESK_USAGE_PLAN_BURST_LIMIT");
+        check_refused(&[("FRONTDESK_ACCOUNT_ID", "12")], "account_id");
+        check_refused(&[("FRONTDESK_GATEWAY_STAGE", "a/b")], "gateway.stage");
+        check_refused(&[("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "30000")], "between 50 and 29000");
+    }
+
+    #[test]
+    fn an_unknown_setting_in_the_file_is_named_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("f.toml");
+        std::fs::write(&file, "region = \"eu-west-1\"\n[gateway]\nlisten_on = \"x\"\n").unwrap();
+        let error = format!("{:#}", load(Some(&file), [], Vec::new()).unwrap_err());
+        assert!(error.contains("listen_on") && error.contains("line 3"), "{error}");
+        let error = format!("{:#}", load(Some(Path::new("/nowhere/f.toml")), [], Vec::new()).unwrap_err());
+        assert!(error.contains("/nowhere/f.toml"), "{error}");
+    }
+
+    /// The list of settings and the settings themselves name the same things.
+    #[test]
+    fn the_list_is_complete() {
+        fn leaves(table: &toml::Table, prefix: &str, found: &mut Vec<String>) {
+            for (name, value) in table {
+                match value {
+                    toml::Value::Table(inner) => leaves(inner, &format!("{prefix}{name}."), found),
+                    _ => found.push(format!("{prefix}{name}")),
+                }
+            }
+        }
+        let mut settings = Settings::default();
+        (settings.seal_key_file, settings.agent.cache_dir) = (Some(PathBuf::from("x")), Some(PathBuf::from("x")));
+        let some = Some("x".to_owned());
+        (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) = (some.clone(), some.clone(), some);
+        let mut found = Vec::new();
+        leaves(&toml::Table::try_from(settings).unwrap(), "", &mut found);
+        let mut listed: Vec<_> = SETTINGS.iter().map(|setting| setting.path.to_owned()).collect();
+        found.sort();
+        listed.sort();
+        assert_eq!(found, listed);
+    }
+}

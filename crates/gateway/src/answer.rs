@@ -1,0 +1,124 @@
+//! The gateway's own answers: status, body and `x-amzn-ErrorType` as API Gateway's default gateway responses have them
+//! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html>).
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+
+use crate::integration::Body;
+
+/// Where a request ended before, or instead of, its integration's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GatewayAnswer {
+    /// No key, a wrong, disabled or unplanned one; an unknown stage.
+    Forbidden,
+    /// An unknown path or verb.
+    MissingAuthenticationToken,
+    /// Faster than the plan allows; may be tried again after this time.
+    TooManyRequests {
+        /// When the token bucket holds a token again.
+        retry_after: Duration,
+    },
+    /// The day's allowance is spent; a new one comes after this time.
+    LimitExceeded {
+        /// When the next day begins (UTC).
+        retry_after: Duration,
+    },
+    /// The body is over the limit.
+    RequestTooLong,
+    /// The body did not come to its end.
+    BadBody,
+    /// The integration did not answer in time.
+    EndpointTimeout,
+    /// The integration broke.
+    InternalServerError,
+    /// More connections or calls than this machine is set to serve.
+    Overloaded,
+}
+
+impl GatewayAnswer {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Forbidden | Self::MissingAuthenticationToken => StatusCode::FORBIDDEN,
+            Self::TooManyRequests { .. } | Self::LimitExceeded { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::RequestTooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BadBody => StatusCode::BAD_REQUEST,
+            Self::EndpointTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::InternalServerError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The `message` of the body.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Forbidden => "Forbidden",
+            Self::MissingAuthenticationToken => "Missing Authentication Token",
+            Self::TooManyRequests { .. } => "Too Many Requests",
+            Self::LimitExceeded { .. } => "Limit Exceeded",
+            Self::RequestTooLong => "Request Too Long",
+            Self::BadBody => "Invalid request body",
+            Self::EndpointTimeout => "Endpoint request timed out",
+            Self::InternalServerError => "Internal server error",
+            Self::Overloaded => "Service Unavailable",
+        }
+    }
+
+    /// The value of `x-amzn-ErrorType`.
+    #[must_use]
+    pub fn error_type(self) -> &'static str {
+        match self {
+            Self::Forbidden => "ForbiddenException",
+            Self::MissingAuthenticationToken => "MissingAuthenticationTokenException",
+            Self::TooManyRequests { .. } => "TooManyRequestsException",
+            Self::LimitExceeded { .. } => "LimitExceededException",
+            Self::RequestTooLong => "RequestTooLargeException",
+            Self::BadBody => "BadRequestException",
+            Self::EndpointTimeout | Self::InternalServerError => "InternalServerErrorException",
+            Self::Overloaded => "ServiceUnavailableException",
+        }
+    }
+
+    fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::TooManyRequests { retry_after } | Self::LimitExceeded { retry_after } => Some(retry_after),
+            Self::Overloaded => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The whole response, but for the headers that every response gets.
+    #[must_use]
+    pub fn response(self) -> Response<Body> {
+        let body = format!("{{\"message\":\"{}\"}}", self.message());
+        let mut response = Response::new(Full::from(body).map_err(|never| match never {}).boxed_unsync());
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert("x-amzn-errortype", HeaderValue::from_static(self.error_type()));
+        if let Some(retry_after) = self.retry_after() {
+            // Whole seconds, rounded up: a caller that waits as told must not be turned away again.
+            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response
+    }
+}
+
+/// Headers that let a page of any origin call the API, with the values that the API's documentation names.
+pub fn allow_any_origin(headers: &mut HeaderMap) {
+    let cors = [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Content-Type,x-api-key"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST,OPTIONS"),
+        // Beyond what AWS sends: a page may show how long to wait and which request to report.
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After,x-amzn-RequestId,x-amzn-ErrorType"),
+    ];
+    for (name, value) in cors {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}

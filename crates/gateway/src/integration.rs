@@ -1,0 +1,53 @@
+//! The seam behind a method: a request with a streaming body goes in, a response with a streaming body comes out.
+//!
+//! The composition root injects what is behind it. The gateway never learns whether that is the proxy, a function or another server.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use frontdesk_store::ApiKeyId;
+use http::{Request, Response};
+
+/// Any error, boxed.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A streaming body.
+pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
+
+/// What the gateway knows of a request beyond its bytes; found in the request's extensions.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The id that the answer carries as `x-amzn-RequestId`.
+    pub request_id: String,
+    /// The trace header to hand on, `Root=1-…`.
+    pub trace_id: String,
+    /// The key that opened the door; `None` where the method needs none.
+    pub api_key_id: Option<ApiKeyId>,
+    /// Who is at the other end of the connection.
+    pub source_ip: IpAddr,
+    /// The time that is left for an answer.
+    pub time_left: Duration,
+}
+
+/// Why an integration has no answer. Its own errors are answers; this is for what broke around it.
+#[derive(Debug, thiserror::Error)]
+pub enum IntegrationError {
+    /// It gave up waiting by itself.
+    #[error("the integration gave up waiting")]
+    TimedOut,
+    /// It broke.
+    #[error("the integration failed")]
+    Failed(#[source] BoxError),
+}
+
+/// The future of an answer.
+pub type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, IntegrationError>> + Send>>;
+
+/// What is behind a method.
+pub trait Integration: Send + Sync + 'static {
+    /// Answers one request. Dropping the future, or the response's body, ends the work.
+    fn call(&self, request: Request<Body>) -> Answering;
+}

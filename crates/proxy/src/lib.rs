@@ -1,0 +1,154 @@
+//! Request in, signed InvokeAgentRuntime out: the part that a Lambda function plays between API Gateway and AgentCore.
+//!
+//! It checks the prompt, names the session, signs with SigV4 and tells the caller what came of it, in the bodies that the API documents. It knows neither the
+//! gateway nor the store nor the host: in one process with them, and in Lambda, it differs only in its [`Transport`] and its credentials.
+
+mod answer;
+mod payload;
+mod session;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use frontdesk_aws::arn::AgentRuntimeArn;
+use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
+use frontdesk_aws::Credentials;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Limited};
+use time::OffsetDateTime;
+
+pub use payload::PROMPT_CHARS_MAX;
+pub use session::SESSION_ID_HEADER;
+
+/// A request whose body is at hand, and is sent whole.
+pub type SignedRequest = Request<http_body_util::Full<Bytes>>;
+/// A streaming body.
+pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
+/// Any error, boxed.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The future of AgentCore's answer.
+pub type Sending = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+/// The signing name of AgentCore's data plane.
+const SERVICE: &str = "bedrock-agentcore";
+/// An answer of AgentCore is read up to this size: it is handed back whole, as a Lambda function must.
+const ANSWER_BYTES_MAX: usize = 6 * 1024 * 1024;
+
+/// Carries a signed request to AgentCore: over HTTPS on AWS, over a stream in memory on one machine.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends one request. Dropping the future ends the call.
+    fn send(&self, request: SignedRequest) -> Sending;
+}
+
+/// Who calls, as far as the proxy must know.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Keeps apart the conversations of different keys; `None` where no key is required.
+    pub api_key_id: Option<String>,
+    /// The id under which the request is found in every log.
+    pub request_id: String,
+    /// The trace header to hand on.
+    pub trace_id: String,
+    /// The time that is left for an answer.
+    pub time_left: Duration,
+}
+
+/// Settings of a proxy.
+#[derive(Debug, Clone)]
+pub struct ProxySettings {
+    /// The agent runtime to invoke.
+    pub agent_runtime_arn: AgentRuntimeArn,
+    /// The endpoint of the runtime, `DEFAULT` as a rule.
+    pub qualifier: String,
+    /// Scheme and authority of AgentCore's data plane, such as `https://bedrock-agentcore.us-east-1.amazonaws.com`.
+    pub endpoint: String,
+    /// A longer prompt is refused with 400.
+    pub prompt_chars_max: usize,
+}
+
+/// The proxy.
+pub struct Proxy {
+    settings: ProxySettings,
+    invoke_uri: Uri,
+    credentials: Credentials,
+    signing_keys: SigningKeys,
+    transport: Arc<dyn Transport>,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Proxy").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The call's deadline passed. Everything else that can go wrong is an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("AgentCore did not answer within the time left")]
+pub struct TimedOut;
+
+impl Proxy {
+    /// A proxy that signs with `credentials` and sends through `transport`.
+    ///
+    /// # Errors
+    /// When the endpoint is no URL.
+    pub fn new(settings: ProxySettings, credentials: Credentials, transport: Arc<dyn Transport>) -> Result<Proxy, http::uri::InvalidUri> {
+        let arn = percent_encoding::utf8_percent_encode(&settings.agent_runtime_arn.to_string(), URI_COMPONENT).to_string();
+        let invoke_uri = format!("{}/runtimes/{arn}/invocations?qualifier={}", settings.endpoint, settings.qualifier).parse()?;
+        Ok(Proxy { settings, invoke_uri, credentials, signing_keys: SigningKeys::new(), transport })
+    }
+
+    /// Answers one request of the API: `body` is `{"prompt", "actor_id"?, "thread_id"?}`.
+    ///
+    /// # Errors
+    /// [`TimedOut`], for which the gateway has an answer of its own.
+    pub async fn handle(&self, body: &[u8], caller: &Caller, now: OffsetDateTime) -> Result<Response<Bytes>, TimedOut> {
+        let question = match payload::parse(body, self.settings.prompt_chars_max) {
+            Ok(question) => question,
+            Err(refused) => return Ok(answer::refused(&refused)),
+        };
+        let session_id = session::session_id(caller.api_key_id.as_deref(), &question);
+        let request = match self.signed(question.to_agent(), &session_id, caller, now) {
+            Ok(request) => request,
+            Err(error) => return Ok(answer::internal(&error)),
+        };
+        // One second before the caller gives up, so that the answer is ours to word.
+        let time_left = caller.time_left.saturating_sub(Duration::from_secs(1));
+        match tokio::time::timeout(time_left, self.carry(request)).await {
+            Ok(Ok((status, body))) if status == StatusCode::OK => Ok(answer::success(body)),
+            Ok(Ok((status, body))) => Ok(answer::agentcore_error(status, &body)),
+            Ok(Err(error)) => {
+                tracing::error!(request_id = caller.request_id, error = &*error as &dyn std::error::Error, "AgentCore cannot be reached");
+                Ok(answer::internal(&*error))
+            }
+            Err(_) => Err(TimedOut),
+        }
+    }
+
+    async fn carry(&self, request: SignedRequest) -> Result<(StatusCode, Bytes), BoxError> {
+        let response = self.transport.send(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
+        Ok((status, body))
+    }
+
+    fn signed(&self, payload: Bytes, session_id: &str, caller: &Caller, now: OffsetDateTime) -> Result<SignedRequest, BoxError> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.invoke_uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(HeaderName::from_static(SESSION_ID_HEADER), HeaderValue::from_str(session_id)?);
+        headers.insert("x-amzn-trace-id", HeaderValue::from_str(&caller.trace_id)?);
+        let (mut parts, ()) = request.into_parts();
+        let scope = Scope { region: self.settings.agent_runtime_arn.region(), service: SERVICE };
+        sigv4::sign(&mut parts, &BodyHash::of(&payload), &self.credentials, scope, &self.signing_keys, now)?;
+        Ok(Request::from_parts(parts, http_body_util::Full::new(payload)))
+    }
+}
+
+/// Everything but RFC 3986's unreserved characters, as `urllib.parse.quote(…, safe='')` and the AWS SDKs encode a path segment.
+const URI_COMPONENT: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -1,0 +1,155 @@
+//! The database itself: opening, migrations, and the record of what was seeded.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::seal::{SealError, SealKey};
+
+/// Each step takes the schema from its index to the next version; a step that has shipped is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+/// Only a person's own tool may hold the database for a moment; this process is its one user.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be opened.
+    #[error("failed to open the database {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's reason.
+        source: rusqlite::Error,
+    },
+    /// The database was written by a newer version of this program.
+    #[error("the database {} has schema version {found}, newer than this program's {known}: use the newer frontdesk, or another --data-dir", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version found.
+        found: usize,
+        /// The version that this program knows.
+        known: usize,
+    },
+    /// A statement failed.
+    #[error("the database refused an operation")]
+    Sql(#[from] rusqlite::Error),
+    /// A secret cannot be sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A name or value is taken.
+    #[error("{what} exists already")]
+    Exists {
+        /// What exists.
+        what: String,
+    },
+}
+
+/// The kinds of resource that `up` makes from its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seeded {
+    /// The REST API.
+    RestApi,
+    /// The usage plan.
+    UsagePlan,
+    /// The agent runtime.
+    AgentRuntime,
+    /// The first API key.
+    ApiKey,
+}
+
+impl Seeded {
+    fn kind(self) -> &'static str {
+        match self {
+            Seeded::RestApi => "rest_api",
+            Seeded::UsagePlan => "usage_plan",
+            Seeded::AgentRuntime => "agent_runtime",
+            Seeded::ApiKey => "api_key",
+        }
+    }
+}
+
+/// The open database. One connection behind a lock: nothing on the way of a request waits for it.
+#[derive(Debug)]
+pub struct Store {
+    connection: Mutex<Connection>,
+    pub(crate) seal_key: SealKey,
+}
+
+impl Store {
+    /// Opens the database, making it where it is missing, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn open(path: &Path, seal_key: SealKey) -> Result<Store, StoreError> {
+        let fail = |source| StoreError::Open { path: path.to_owned(), source };
+        let mut connection = Connection::open(path).map_err(fail)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
+        // In WAL mode a commit is safe against a killed process at once, and with FULL against a power cut too.
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(fail)?;
+        migrate(&mut connection, path)?;
+        Ok(Store { connection: Mutex::new(connection), seal_key })
+    }
+
+    pub(crate) fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic inside a transaction rolls it back, so the connection is sound.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keys derived from the seal key.
+    #[must_use]
+    pub fn seal_key(&self) -> &SealKey {
+        &self.seal_key
+    }
+
+    /// The id of what was seeded, if it was.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn seeded(&self, what: Seeded) -> Result<Option<String>, StoreError> {
+        let connection = self.connection();
+        let mut select = connection.prepare_cached("SELECT id FROM seeded WHERE kind = ?1")?;
+        Ok(select.query_row([what.kind()], |row| row.get(0)).optional()?)
+    }
+
+    /// Records the id of what was seeded.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn record_seeded(&self, what: Seeded, id: &str) -> Result<(), StoreError> {
+        let sql = "INSERT INTO seeded (kind, id) VALUES (?1, ?2) ON CONFLICT (kind) DO UPDATE SET id = excluded.id";
+        self.connection().execute(sql, (what.kind(), id))?;
+        Ok(())
+    }
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let version: usize = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    if version > MIGRATIONS.len() {
+        return Err(StoreError::Newer { path: path.to_owned(), found: version, known: MIGRATIONS.len() });
+    }
+    for (index, step) in MIGRATIONS.iter().enumerate().skip(version) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", index + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Turns SQLite's "unique" into a sentence about the thing.
+pub(crate) fn exists_already(error: rusqlite::Error, what: impl FnOnce() -> String) -> StoreError {
+    match &error {
+        rusqlite::Error::SqliteFailure(failure, _) if failure.code == rusqlite::ErrorCode::ConstraintViolation => {
+            StoreError::Exists { what: what() }
+        }
+        _ => StoreError::Sql(error),
+    }
+}

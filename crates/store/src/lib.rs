@@ -1,0 +1,20 @@
+//! What lasts: one SQLite database in one data folder, held by one process at a time.
+//!
+//! This crate alone names the database. It knows the domain's types and no HTTP. Every call blocks; callers on async threads go through their own
+//! writer or a blocking thread. Secrets are sealed before they reach the file.
+
+mod access_keys;
+mod api_keys;
+mod data_folder;
+mod database;
+mod seal;
+mod usage;
+mod usage_plans;
+
+pub use access_keys::AccessKey;
+pub use api_keys::{ApiKey, ApiKeyId, KeyDigest, NewApiKey};
+pub use data_folder::{DataFolder, DataFolderError};
+pub use database::{Seeded, Store, StoreError};
+pub use seal::{SEAL_KEY_BYTES, SealError, SealKey, SecretText};
+pub use usage::UsageCount;
+pub use usage_plans::{StageRef, Throttle, UsagePlan, UsagePlanId};
