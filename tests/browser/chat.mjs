@@ -4,7 +4,8 @@
 //
 // Questions go to the real gateway. Only the replies that a healthy gateway does not give on demand (a spent quota, a crashed agent, no network) are played by
 // intercepting the page's own request. --page says where the page is loaded from: the gateway's `/`, the file in the source tree, or both when left out.
-// --expect is text that the answer to "My phone was stolen, what now?" must contain, in any case. --only runs the checks whose name contains TEXT. $CHROMIUM names the browser (default /usr/bin/chromium).
+// --expect is text that the answer to "My phone was stolen, what now?" must contain, in any case. --only runs the checks whose name contains TEXT.
+// $CHROMIUM names the browser (default /usr/bin/chromium).
 import assert from "node:assert/strict";
 import { readFileSync, mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -49,7 +50,8 @@ async function visit(browser, place, { fragment = "", fill = {}, answering, cont
     else if (!/^data:/.test(request.url()) && request.url().split(/[?#]/)[0] !== addresses[place]) complaints.push(`unexpected request ${request.method()} ${request.url()}`);
   });
   // Time stands still from the first script on, and moves by `page.clock.runFor` alone.
-  if (frozen) { await page.clock.install({ time: 0 }); await page.clock.pauseAt(1000); }
+  // Until the pause it runs, and it cannot be paused in its past: a day is further than the slowest machine gets.
+  if (frozen) { await page.clock.install({ time: 0 }); await page.clock.pauseAt(24 * 3600 * 1000); }
   if (before) await page.addInitScript(before);
   if (answering) await page.route(endpoint, answering);
   await page.goto(addresses[place] + fragment);
@@ -261,7 +263,7 @@ const ONCE = {
       await at.page.route(endpoint, json(429, { message: "Too Many Requests" }, { "retry-after": "9" }));
       await ask(at, "And now?");
       await assertAccessible(at, `${colorScheme}, rate limited`);
-      await shoot(at, `${place}-${colorScheme}-limited`);
+      await shoot(at, `${place}-${colorScheme}`);
       await at.close();
     }
   },
@@ -283,7 +285,7 @@ const ONCE = {
   },
 
   async "a rate limit counts down, then the same question goes out again"(browser, place) {
-    const at = await visit(browser, place, { frozen: true, fill: { key: "any" }, answering: json(429, { message: "Too Many Requests" }, { "retry-after": "7" }) });
+    const at = await visit(browser, place, { frozen: true, fill: { key: "any" }, context: { colorScheme: "dark" }, answering: json(429, { message: "Too Many Requests" }, { "retry-after": "7" }) });
     const again = at.page.locator("#again");
     const until = async (seconds) => {
       assert.equal(await again.innerText(), `Try again in ${seconds} s`);
@@ -295,6 +297,7 @@ const ONCE = {
       assert.ok(await again.isEnabled(), "Try again opens by itself");
     };
     assert.match(await ask(at, "Am I too fast?"), /Too many questions at once\./);
+    await shoot(at, `${place}-limited`);
     await until(7);
     // Nothing said about when: the waits grow with each refusal in a row.
     await at.page.unroute(endpoint);
@@ -371,6 +374,15 @@ const ONCE = {
     await at.close();
   },
 
+  async "a long answer is read from its start"(browser, place) {
+    const at = await visit(browser, place, { fill: { key: "any" }, answering: answered("A paragraph.\n\n".repeat(60)) });
+    await ask(at, "Everything?");
+    const box = await at.page.locator("#transcript").boundingBox();
+    const question = await at.log.locator(".you").boundingBox();
+    assert.ok(question.y >= box.y && question.y < box.y + 60, `the question is at ${question.y}, the conversation begins at ${box.y}`);
+    await at.close();
+  },
+
   async "a long question is counted"(browser, place) {
     const at = await visit(browser, place, { fill: { key: "any" } });
     const count = at.page.locator("#prompt-count");
@@ -402,10 +414,12 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
+let ran = 0;
 let failures = 0;
 for (const place of places) {
   for (const [name, check] of Object.entries(place === places[0] ? { ...EVERYWHERE, ...ONCE } : EVERYWHERE)) {
     if (!name.includes(options.only)) continue;
+    ran += 1;
     try {
       await check(browser, place);
       console.log(`ok      ${place}: ${name}`);
@@ -416,5 +430,7 @@ for (const place of places) {
   }
 }
 await browser.close();
-console.log(failures ? `${failures} failed` : "all passed");
-process.exitCode = failures ? 1 : 0;
+// A filter that matches nothing must not look like success.
+if (ran === 0) console.error(`no check's name contains ${JSON.stringify(options.only)}`);
+else console.log(failures ? `${failures} of ${ran} failed` : `all ${ran} passed`);
+process.exitCode = failures || ran === 0 ? 1 : 0;

@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn made_arns_and_endpoints() {
         let check = |region: &str, endpoint: &str, expected: &str| {
-            let arn = AgentRuntimeArn::new(region, "123456789012", "faq", "a1B2c3D4e5").unwrap();
+            let arn = AgentRuntimeArn::new(region, "123456789012", "faq", "a1B2c3D4e5").expect(region);
             let endpoint = arn.endpoint(endpoint).map(|arn| arn.to_string()).unwrap_or_else(|error| error.to_string());
             assert_eq!(endpoint, expected);
         };

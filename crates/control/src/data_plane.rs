@@ -27,8 +27,8 @@ pub(crate) const OPERATIONS: &[Operation<DataPlane>] = &[Operation {
 /// The service's name in ARNs, in IAM actions and in signatures.
 pub(crate) const SERVICE: &str = "bedrock-agentcore";
 
-const SESSION_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-id");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-request-id");
+const SESSION_ID: &str = "x-amzn-bedrock-agentcore-runtime-session-id";
+const REQUEST_ID: &str = "x-amzn-bedrock-agentcore-runtime-request-id";
 /// AgentCore's bounds on a session id.
 const SESSION_ID_CHARS: std::ops::RangeInclusive<usize> = 33..=256;
 
@@ -43,7 +43,7 @@ const HANDED_ON: [&str; 10] = [
     "tracestate",
     "x-amzn-bedrock-agentcore-runtime-user-id",
     "x-amzn-trace-id",
-    SESSION_ID.as_str(),
+    SESSION_ID,
 ];
 const CUSTOM_PREFIX: &str = "x-amzn-bedrock-agentcore-runtime-custom-";
 
@@ -60,7 +60,8 @@ pub(crate) async fn invoke_agent_runtime(
 ) -> Result<Response<ResponseBody>, ServiceError> {
     let qualifier = query_parameter(request, "qualifier").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
     let arn: AgentRuntimeArn = arn.parse().map_err(|error| ServiceError::validation(format!("agentRuntimeArn: {error}")))?;
-    let resources = [arn.to_string(), arn.endpoint(&qualifier)];
+    let endpoint = arn.endpoint(&qualifier).map_err(|error| ServiceError::validation(format!("qualifier: {error}")))?;
+    let resources = [arn.to_string(), endpoint.to_string()];
     principal.authorize("bedrock-agentcore:InvokeAgentRuntime", &resources.each_ref().map(String::as_str))?;
     let session_id = session_id(&request.headers)?;
     let agent = agents.iter().find(|agent| *agent.arn() == arn);

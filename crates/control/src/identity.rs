@@ -1,8 +1,8 @@
 //! Who can call: principals with their access keys and policies.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use frontdesk_aws::policy::{self, Decision, PolicyDocument};
+use frontdesk_aws::policy::{self, Context, Decision, Policy};
 use frontdesk_aws::{AccessKeyId, Credentials, ServiceError};
 
 /// Someone who signs requests.
@@ -13,7 +13,7 @@ pub struct Principal {
     /// Its access key.
     pub credentials: Credentials,
     /// What it may do; the account's root may do everything and has none.
-    pub policies: Vec<PolicyDocument>,
+    pub policies: Vec<Policy>,
     /// Whether this is the account's root.
     pub is_root: bool,
 }
@@ -28,17 +28,12 @@ impl Principal {
         if self.is_root {
             return Ok(());
         }
-        let context = BTreeMap::new();
+        let context = Context::default();
         let decisions: Vec<Decision> =
             resources.iter().map(|resource| policy::evaluate(&self.policies, action, resource, &context)).collect();
-        let resource = resources.first().copied().unwrap_or("*");
-        if decisions.contains(&Decision::ExplicitDeny) {
-            return Err(ServiceError::access_denied(policy::denial_message(&self.arn, action, resource, Decision::ExplicitDeny)));
-        }
-        if decisions.contains(&Decision::Allowed) {
-            return Ok(());
-        }
-        Err(ServiceError::access_denied(policy::denial_message(&self.arn, action, resource, Decision::ImplicitDeny)))
+        let strongest = [Decision::ExplicitDeny, Decision::Allowed].into_iter().find(|decision| decisions.contains(decision));
+        let named = resources.first().copied().unwrap_or("*");
+        strongest.unwrap_or(Decision::ImplicitDeny).require(&self.arn, action, named)
     }
 }
 

@@ -3,7 +3,7 @@
 use http::Method;
 
 /// One operation of a service.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Operation<Id> {
     /// Which one.
     pub(crate) id: Id,

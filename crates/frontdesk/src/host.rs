@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::arn::AgentRuntimeArn;
-use frontdesk_aws::policy::PolicyDocument;
+use frontdesk_aws::policy::Policy;
 use frontdesk_aws::Credentials;
 use frontdesk_control::{Control, Identities, Principal, StatusSource};
 use frontdesk_gateway::integration::{Answering, Body};
@@ -261,10 +261,10 @@ fn proxy_role(settings: &Settings, agent: &AgentRuntimeArn) -> anyhow::Result<Pr
             "Sid": "InvokeAgentCore",
             "Effect": "Allow",
             "Action": "bedrock-agentcore:InvokeAgentRuntime",
-            "Resource": [agent.to_string(), agent.endpoint(DEFAULT_ENDPOINT)],
+            "Resource": [agent.to_string(), agent.endpoint(DEFAULT_ENDPOINT)?.to_string()],
         }],
     });
-    let policy: PolicyDocument = policy.to_string().parse().context("the proxy's own policy is wrong")?;
+    let policy = Policy::parse(&policy.to_string()).context("the proxy's own policy is wrong")?;
     let credentials = Credentials::new(key.id, key.secret.expose());
     Ok(Principal { arn, credentials, policies: vec![policy], is_root: false })
 }

@@ -28,15 +28,11 @@ pub(crate) struct SeededHost {
 /// Makes or finds everything but the first key, which needs the key service.
 pub(crate) fn seed(store: &Store, settings: &Settings, now_unix: i64) -> anyhow::Result<SeededHost> {
     let rest_api_id = find_or_make(store, Seeded::RestApi, key::generate_id)?;
-    let arn = find_or_make(store, Seeded::AgentRuntime, || {
-        let suffix = key::random_text(10, b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")?;
-        Ok(format!("arn:aws:bedrock-agentcore:{}:{}:runtime/{AGENT_NAME}-{suffix}", settings.region, settings.account_id))
+    // The id lasts; region and account follow the settings.
+    let suffix = find_or_make(store, Seeded::AgentRuntime, || {
+        key::random_text(10, b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
     })?;
-    let arn: AgentRuntimeArn = arn.parse().context("the stored ARN of the agent runtime is damaged")?;
-    // Region and account follow the settings; the runtime stays the same one.
-    let resource = arn.runtime_id();
-    let agent_runtime_arn =
-        format!("arn:aws:bedrock-agentcore:{}:{}:runtime/{resource}", settings.region, settings.account_id).parse()?;
+    let agent_runtime_arn = AgentRuntimeArn::new(&settings.region, &settings.account_id, AGENT_NAME, &suffix)?;
     seed_plan(store, settings, &rest_api_id)?;
     let root_key = root_key(store, settings, now_unix)?;
     Ok(SeededHost { rest_api_id, agent_runtime_arn, root_key })

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use frontdesk_control::Control;
-use frontdesk_proxy::{Sending, SignedRequest, Transport};
+use frontdesk_proxy::{Sending, SignedRequest, Transport, TransportError};
 use http::Uri;
 use http_body_util::{BodyExt as _, Full};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -41,8 +41,8 @@ impl Transport for InProcess {
     fn send(&self, request: SignedRequest) -> Sending {
         let client = self.client.clone();
         Box::pin(async move {
-            let response = client.request(request).await?;
-            Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
+            let response = client.request(request).await.map_err(TransportError::new)?;
+            Ok(response.map(|body| body.map_err(TransportError::new).boxed_unsync()))
         })
     }
 }

@@ -26,11 +26,23 @@ pub use session::SESSION_ID_HEADER;
 /// A request whose body is at hand, and is sent whole.
 pub type SignedRequest = Request<http_body_util::Full<Bytes>>;
 /// A streaming body.
-pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
-/// Any error, boxed.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, TransportError>;
 /// The future of AgentCore's answer.
-pub type Sending = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+pub type Sending = Pin<Box<dyn Future<Output = Result<Response<Body>, TransportError>> + Send>>;
+
+/// AgentCore cannot be reached, or its answer was cut off.
+#[derive(Debug, thiserror::Error)]
+#[error("AgentCore cannot be reached")]
+pub struct TransportError(#[source] BoxError);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl TransportError {
+    /// Wraps whatever the transport failed with.
+    pub fn new(cause: impl Into<BoxError>) -> TransportError {
+        TransportError(cause.into())
+    }
+}
 
 /// The signing name of AgentCore's data plane.
 const SERVICE: &str = "bedrock-agentcore";
@@ -112,7 +124,7 @@ impl Proxy {
         let session_id = session::session_id(caller.api_key_id.as_deref(), &question);
         let request = match self.signed(question.to_agent(), &session_id, caller, now) {
             Ok(request) => request,
-            Err(error) => return Ok(answer::internal(&error)),
+            Err(error) => return Ok(answer::internal(&*error)),
         };
         // One second before the caller gives up, so that the answer is ours to word.
         let time_left = caller.time_left.saturating_sub(Duration::from_secs(1));

@@ -129,16 +129,17 @@ impl Store {
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let version: usize = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
+    let version = connection
+        .pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
         .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    let version = version as usize;
     if version > MIGRATIONS.len() {
         return Err(StoreError::Newer { path: path.to_owned(), found: version, known: MIGRATIONS.len() });
     }
-    for (index, step) in MIGRATIONS.iter().enumerate().skip(version) {
+    for (reached, step) in (1_u32..).zip(MIGRATIONS).skip(version) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(step)?;
-        transaction.pragma_update(None, "user_version", index + 1)?;
+        transaction.pragma_update(None, "user_version", reached)?;
         transaction.commit()?;
     }
     Ok(())

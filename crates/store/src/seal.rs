@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _};
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroizing;
 
 use crate::api_keys::KeyDigest;
 use crate::data_folder::write_private;
@@ -20,14 +20,14 @@ pub const SEAL_KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 
 /// A text that must not be seen: `Debug` prints nothing of it, and its memory is wiped.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct SecretText(String);
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(Zeroizing<String>);
 
 impl SecretText {
     /// Wraps a secret.
     #[must_use]
     pub fn new(text: String) -> SecretText {
-        SecretText(text)
+        SecretText(Zeroizing::new(text))
     }
 
     /// The secret itself, for the one place that needs it.
@@ -69,10 +69,10 @@ pub enum SealError {
 }
 
 /// The keys derived from the seal key.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub struct SealKey {
-    encryption: [u8; SEAL_KEY_BYTES],
-    digest: [u8; SEAL_KEY_BYTES],
+    encryption: Zeroizing<[u8; SEAL_KEY_BYTES]>,
+    digest: Zeroizing<[u8; SEAL_KEY_BYTES]>,
 }
 
 impl std::fmt::Debug for SealKey {
@@ -86,8 +86,8 @@ impl SealKey {
     #[must_use]
     pub fn from_bytes(seal_key: &[u8; SEAL_KEY_BYTES]) -> SealKey {
         SealKey {
-            encryption: keyed_hash(seal_key, b"frontdesk seal: encryption"),
-            digest: keyed_hash(seal_key, b"frontdesk seal: api key digest"),
+            encryption: Zeroizing::new(keyed_hash(seal_key, b"frontdesk seal: encryption")),
+            digest: Zeroizing::new(keyed_hash(seal_key, b"frontdesk seal: api key digest")),
         }
     }
 
@@ -96,11 +96,9 @@ impl SealKey {
     /// # Errors
     /// [`SealError::Malformed`], naming `place`.
     pub fn from_hex(digits: &str, place: &str) -> Result<SealKey, SealError> {
-        let mut seal_key = [0; SEAL_KEY_BYTES];
-        hex::decode_to_slice(digits.trim(), &mut seal_key).map_err(|_| SealError::Malformed { place: place.to_owned() })?;
-        let derived = SealKey::from_bytes(&seal_key);
-        seal_key.zeroize();
-        Ok(derived)
+        let mut seal_key = Zeroizing::new([0; SEAL_KEY_BYTES]);
+        hex::decode_to_slice(digits.trim(), &mut *seal_key).map_err(|_| SealError::Malformed { place: place.to_owned() })?;
+        Ok(SealKey::from_bytes(&seal_key))
     }
 
     /// Reads the key file, or makes one (mode 0600) where it is missing.
@@ -124,7 +122,7 @@ impl SealKey {
     /// The digest by which an API key is found.
     #[must_use]
     pub fn digest(&self, api_key_value: &str) -> KeyDigest {
-        KeyDigest(keyed_hash(&self.digest, api_key_value.as_bytes()))
+        KeyDigest(keyed_hash(&*self.digest, api_key_value.as_bytes()))
     }
 
     /// Encrypts a secret. `bound_to` (a row's id) must be given again to open it, so that sealed values cannot be swapped between rows.
@@ -147,16 +145,16 @@ impl SealKey {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::WrongKey)?;
         let payload = Payload { msg: ciphertext, aad: bound_to.as_bytes() };
         let opened = self.cipher().decrypt(nonce.into(), payload).map_err(|_| SealError::WrongKey)?;
-        String::from_utf8(opened).map(SecretText).map_err(|_| SealError::WrongKey)
+        String::from_utf8(opened).map(SecretText::new).map_err(|_| SealError::WrongKey)
     }
 
     fn cipher(&self) -> ChaCha20Poly1305 {
-        ChaCha20Poly1305::new(&self.encryption.into())
+        ChaCha20Poly1305::new((&*self.encryption).into())
     }
 }
 
 fn keyed_hash(key: &[u8], message: &[u8]) -> [u8; SEAL_KEY_BYTES] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(message);
     mac.finalize().into_bytes().into()
 }

@@ -13,7 +13,7 @@ fn policy(statement: &str) -> Policy {
 fn check(statements: &[&str], context: &str, expected: Decision) {
     let policies: Vec<Policy> = statements.iter().map(|statement| policy(statement)).collect();
     let context = context.split_whitespace().fold(Context::new(), |context, pair| {
-        let (key, value) = pair.split_once('=').unwrap();
+        let (key, value) = pair.split_once('=').expect("key=value");
         context.with(key, value)
     });
     assert_eq!(evaluate(&policies, ACTION, RUNTIME, &context), expected, "{statements:?} {context:?}");

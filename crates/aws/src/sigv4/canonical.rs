@@ -145,7 +145,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        request.body(()).unwrap().into_parts().0
+        request.body(()).expect(uri).into_parts().0
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
     fn header_values_are_trimmed_folded_and_joined() {
         let check = |values: &[&str], expected: &str| {
             let headers: Vec<(&str, &str)> = values.iter().map(|value| ("my-header", *value)).collect();
-            assert_eq!(String::from_utf8(joined(&request("/", &headers), "my-header")).unwrap(), expected);
+            assert_eq!(String::from_utf8(joined(&request("/", &headers), "my-header")).expect("ASCII values"), expected);
         };
         check(&["value"], "value");
         check(&["  a   b  c "], "a b c");
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn the_host_is_the_header_else_the_authority() {
         let check = |request: Parts, expected: Option<&str>| {
-            let host = host(&request).map(|host| String::from_utf8(host.into_owned()).unwrap());
+            let host = host(&request).map(|host| String::from_utf8(host.into_owned()).expect("an ASCII host"));
             assert_eq!(host.as_deref(), expected);
         };
         check(request("/", &[("host", "a.example:1")]), Some("a.example:1"));

@@ -85,7 +85,9 @@ fn incomplete_signatures() {
         "IncompleteSignatureException: Authorization header has more than one 'Signature' parameter.",
     );
     check(
-        |request| drop(request.headers.append("authorization", HeaderValue::from_static("AWS4-HMAC-SHA256 x"))),
+        |request| {
+            request.headers.append("authorization", HeaderValue::from_static("AWS4-HMAC-SHA256 x"));
+        },
         "IncompleteSignatureException: Found more than one 'Authorization' HTTP header.",
     );
     check(

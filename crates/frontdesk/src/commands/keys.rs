@@ -111,7 +111,7 @@ pub(crate) fn run(command: &KeysCommand, settings: &Settings) -> anyhow::Result<
 
 fn table(keys: &[KeyDocument]) -> Table {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(["ID", "NAME", "VALUE", "ENABLED", "USAGE PLAN", "TODAY"]);
+    table.load_style(comfy_table::presets::NOTHING).set_header(["ID", "NAME", "VALUE", "ENABLED", "USAGE PLAN", "TODAY"]);
     for key in keys {
         let enabled = if key.enabled { "yes" } else { "no" };
         let plans = if key.usage_plans.is_empty() { "none".to_owned() } else { key.usage_plans.join(", ") };

@@ -1,7 +1,7 @@
 //! `frontdesk model`: the embedding model's files.
 
 use clap::Subcommand;
-use frontdesk_agent::retrieval::model::ModelFiles;
+use frontdesk_agent::retrieval::model::{ModelFiles, PullOptions};
 
 use crate::settings::Settings;
 
@@ -17,7 +17,8 @@ pub(crate) fn run(command: &ModelCommand, settings: &Settings) -> anyhow::Result
     match command {
         ModelCommand::Pull => {
             let folder = &settings.agent.model_dir;
-            super::block_on(async { Ok(ModelFiles::pull(folder).await?) })?;
+            let options = PullOptions { progress: true, ..PullOptions::from_environment() };
+            super::block_on(async { Ok(ModelFiles::pull(folder, &options).await?) })?;
             println!("The embedding model is in {}.", folder.display());
             Ok(())
         }

@@ -52,17 +52,10 @@ pub(crate) fn run(arguments: &UpArguments, settings: Settings) -> anyhow::Result
             () = &mut interrupted => return Ok(()),
         }
         host.announce()?;
-        let ready = ready_document(&host);
-        let greeting = greeting(&host, &settings);
-        let ready_file = arguments.ready_file.clone();
-        let announced = async {
-            println!("{greeting}");
-            if let Some(path) = ready_file {
-                write_ready_file(&path, &ready)?;
-            }
-            anyhow::Ok(())
-        };
-        announced.await?;
+        if let Some(path) = &arguments.ready_file {
+            write_ready_file(path, &ready_document(&host))?;
+        }
+        println!("{}", greeting(&host, &settings));
         host.serve(async {
             interrupted.await;
             println!("Finishing requests in flight, then stopping.");

