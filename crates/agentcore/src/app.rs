@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -140,7 +141,8 @@ pub(crate) fn text(status: StatusCode, text: &'static str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-/// An `application/json` answer.
-pub(crate) fn json(status: StatusCode, document: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
+/// An `application/json` answer. `document` is one of this crate's own or a [`Value`], so it serializes.
+pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(document).expect("strings, numbers and JSON values always serialize");
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -72,9 +73,16 @@ async fn read(body: Body, body_bytes_max: usize) -> Result<Bytes, Response> {
     }
 }
 
+/// A payload that cannot be read.
+#[derive(Serialize)]
+struct Refusal {
+    error: &'static str,
+    details: String,
+}
+
 fn parse(body: &[u8]) -> Result<Value, Response> {
     let body = body.strip_prefix(UTF8_BOM).unwrap_or(body);
-    let refusal = |error: &str, details: String| json(StatusCode::BAD_REQUEST, &json!({ "error": error, "details": details }));
+    let refusal = |error, details: String| json(StatusCode::BAD_REQUEST, &Refusal { error, details });
     let text = std::str::from_utf8(body).map_err(|error| refusal("Invalid encoding", error.to_string()))?;
     serde_json::from_str(text).map_err(|error| refusal("Invalid JSON", error.to_string()))
 }
