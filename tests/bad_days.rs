@@ -1,5 +1,7 @@
 //! What breaks, and what callers and owners are told then: killed agents, killed hosts, slow and broken models, mistakes at the start.
 
+#![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -91,7 +93,12 @@ async fn a_broken_model_is_an_answer_of_the_table_and_no_hang() {
     for mode in modes {
         double.set_mode(mode.clone());
         let answer = host.ask("What does roaming cost?").await;
-        assert_eq!((answer.status.as_u16(), &answer.json()["error"]), (424, &json!("AgentCore error: 424")), "{mode:?}: {:?}", answer.json());
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["error"]),
+            (424, &json!("AgentCore error: 424")),
+            "{mode:?}: {:?}",
+            answer.json()
+        );
         assert!(!answer.json().to_string().contains("sk-stand-in"), "no key in an answer: {:?}", answer.json());
     }
     double.set_mode(Mode::Status { status: 429, times: Some(1), retry_after_s: Some(0) });

@@ -1,5 +1,7 @@
 //! The documentation does what it says: every shell block of README and docs is run, or says why it cannot; the settings page is the program's own.
 
+#![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
+
 use std::path::PathBuf;
 
 use frontdesk_tests::host::{Setup, repository};
@@ -70,7 +72,8 @@ async fn every_shell_block_works() {
             let mut path = vec![executable.parent().unwrap().to_owned()];
             path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
             // The addresses in the text are the defaults; this host has picked free ones.
-            let script = block.script.replace("http://127.0.0.1:8000", &host.ready.gateway).replace("http://127.0.0.1:4566", &host.ready.control);
+            let script =
+                block.script.replace("http://127.0.0.1:8000", &host.ready.gateway).replace("http://127.0.0.1:4566", &host.ready.control);
             let mut bash = tokio::process::Command::new("bash");
             bash.args(["-euo", "pipefail", "-c", &script]).current_dir(folder.path()).env("PATH", std::env::join_paths(path).unwrap());
             bash.env("API_KEY", host.key()).env("FRONTDESK_AGENT_MODEL_DIR", "no-model-here");
@@ -91,5 +94,8 @@ async fn the_settings_page_is_the_programs_own() {
         std::fs::write(&page, &ran.stdout).unwrap();
     }
     let written = std::fs::read_to_string(&page).unwrap_or_default();
-    assert!(written == ran.stdout, "docs/settings.md is not what `frontdesk settings-reference` prints; FRONTDESK_TEST_UPDATE=1 writes it anew");
+    assert!(
+        written == ran.stdout,
+        "docs/settings.md is not what `frontdesk settings-reference` prints; FRONTDESK_TEST_UPDATE=1 writes it anew"
+    );
 }

@@ -262,7 +262,7 @@ mod tests {
         for (from, targets) in drawing {
             match targets {
                 [target] => builder.add_edge(from, target),
-                targets => builder.add_conditional_edges(from, |state| if state.0.len() < 3 { "a" } else { END }, targets),
+                targets => builder.add_conditional_edges(from, |state: &Visits| if state.0.len() < 3 { "a" } else { END }, targets),
             }
         }
         builder

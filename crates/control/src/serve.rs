@@ -35,13 +35,7 @@ pub struct Control {
 impl Control {
     /// A control face over these agents and keys, for these principals.
     #[must_use]
-    pub fn new(
-        region: String,
-        identities: Identities,
-        agents: Vec<HostedAgent>,
-        keys: Arc<KeyService>,
-        status: StatusSource,
-    ) -> Control {
+    pub fn new(region: String, identities: Identities, agents: Vec<HostedAgent>, keys: Arc<KeyService>, status: StatusSource) -> Control {
         Control { region, identities, signing_keys: SigningKeys::new(), agents, keys, status }
     }
 
@@ -68,17 +62,14 @@ impl Control {
             let principal = self.authenticate(&parts, &body, data_plane::SERVICE)?;
             let arn = parameters.first().map(String::as_str).unwrap_or_default();
             match operation.id {
-                DataPlane::InvokeAgentRuntime => {
-                    data_plane::invoke_agent_runtime(&self.agents, principal, arn, &parts, body).await
-                }
+                DataPlane::InvokeAgentRuntime => data_plane::invoke_agent_runtime(&self.agents, principal, arn, &parts, body).await,
             }
         } else if let Some((operation, parameters)) = operation::find(host_api::OPERATIONS, &verb, &path) {
             let (parts, body) = whole_body(request).await?;
             let principal = self.authenticate(&parts, &body, host_api::HOST_SERVICE)?;
             let keys = self.keys.clone();
             let now = now().unix_timestamp();
-            let performed =
-                host_api::perform(operation, parameters, principal, &self.region, &self.status, &self.agents, keys, body, now);
+            let performed = host_api::perform(operation, parameters, principal, &self.region, &self.status, &self.agents, keys, body, now);
             Ok(performed.await?.map(full))
         } else {
             Err(ServiceError::unknown_operation(format!("no operation answers {verb} {path} here")))

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use frontdesk_agent::retrieval::model::ModelFiles;
+use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_aws::policy::Policy;
-use frontdesk_aws::Credentials;
 use frontdesk_control::{Control, Identities, Principal, StatusSource};
 use frontdesk_gateway::integration::{Answering, Body};
 use frontdesk_gateway::model::RestApi;
@@ -149,8 +149,7 @@ impl Host {
 
     /// Tells the command line where this host is.
     pub(crate) fn announce(&self) -> anyhow::Result<()> {
-        let root_key =
-            RootKeyFile { access_key_id: self.root_key.id.clone(), secret_access_key: self.root_key.secret.expose().to_owned() };
+        let root_key = RootKeyFile { access_key_id: self.root_key.id.clone(), secret_access_key: self.root_key.secret.expose().to_owned() };
         self.data_folder.write_private(ROOT_KEY_FILE, &serde_json::to_vec_pretty(&root_key)?)?;
         self.data_folder.write_private(RUN_FILE, &serde_json::to_vec_pretty(&self.run)?)?;
         Ok(())

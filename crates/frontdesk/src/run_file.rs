@@ -33,7 +33,10 @@ impl RunFile {
     pub(crate) fn find(settings: &Settings) -> anyhow::Result<RunFile> {
         let folder = &settings.data_dir;
         read(folder, RUN_FILE)?.with_context(|| {
-            format!("no host is running on the data folder {}: start one with `frontdesk up`, or name its folder with --data-dir", folder.display())
+            format!(
+                "no host is running on the data folder {}: start one with `frontdesk up`, or name its folder with --data-dir",
+                folder.display()
+            )
         })
     }
 }
@@ -53,6 +56,7 @@ fn read<T: for<'de> Deserialize<'de>>(folder: &Path, name: &str) -> anyhow::Resu
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
     };
-    let value = serde_json::from_slice(&text).with_context(|| format!("{} is damaged; a restart of the host writes it anew", path.display()))?;
+    let value =
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged; a restart of the host writes it anew", path.display()))?;
     Ok(Some(value))
 }

@@ -132,13 +132,7 @@ impl KeyService {
     ///
     /// # Errors
     /// See [`KeyServiceError`].
-    pub fn create(
-        &self,
-        name: &str,
-        value: Option<SecretText>,
-        plan: Option<&str>,
-        now_unix: i64,
-    ) -> Result<CreatedKey, KeyServiceError> {
+    pub fn create(&self, name: &str, value: Option<SecretText>, plan: Option<&str>, now_unix: i64) -> Result<CreatedKey, KeyServiceError> {
         if name.chars().count() > NAME_CHARS_MAX {
             return Err(KeyServiceError::NameTooLong);
         }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
-use frontdesk_aws::Credentials;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
 use time::OffsetDateTime;
@@ -162,5 +162,4 @@ impl Proxy {
 }
 
 /// Everything but RFC 3986's unreserved characters, as `urllib.parse.quote(…, safe='')` and the AWS SDKs encode a path segment.
-const URI_COMPONENT: &percent_encoding::AsciiSet =
-    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const URI_COMPONENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -78,13 +78,8 @@ impl AgentProcess {
         }
         let mut environment = program.environment.clone();
         environment.push(("PORT".into(), port));
-        let spec = ChildSpec {
-            program: program.executable.clone(),
-            arguments,
-            environment,
-            working_dir: program.working_dir.clone(),
-            log_file,
-        };
+        let spec =
+            ChildSpec { program: program.executable.clone(), arguments, environment, working_dir: program.working_dir.clone(), log_file };
         let child = spawner.spawn(spec).await?;
         let process = AgentProcess { child, address, client: client() };
         match process.until_ready().await {
@@ -129,10 +124,7 @@ impl AgentProcess {
     }
 
     /// Sends one request; its path is taken as it stands.
-    pub(crate) async fn send(
-        &self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
+    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
         *request.uri_mut() = self.uri(request.uri().path());
         self.client.request(request).await
     }

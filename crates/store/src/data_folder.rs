@@ -48,13 +48,8 @@ impl DataFolder {
         };
         create_private_folder(path).map_err(fail(path, "created"))?;
         let lock_path = path.join("lock");
-        let mut lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&lock_path)
-            .map_err(fail(&lock_path, "opened"))?;
+        let mut lock =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&lock_path).map_err(fail(&lock_path, "opened"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -105,6 +105,5 @@ pub enum ModelError {
 }
 
 fn retry_hint(retry_after: Option<Duration>) -> String {
-    retry_after
-        .map_or_else(String::new, |wait| format!("; it asks to wait {} s", wait.as_secs_f32().ceil()))
+    retry_after.map_or_else(String::new, |wait| format!("; it asks to wait {} s", wait.as_secs_f32().ceil()))
 }

@@ -3,7 +3,6 @@
 
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::NdTensorView;
-use rten_tensor::prelude::*;
 
 use super::encoder::{DIMENSIONS, Vector};
 

@@ -49,7 +49,11 @@ pub(crate) fn run(arguments: &AskArguments, settings: &Settings) -> anyhow::Resu
         if status != StatusCode::OK {
             let text = |field: &str| answer.get(field).and_then(Value::as_str);
             let what = text("message").or(text("error")).unwrap_or("no reason given");
-            bail!("the answer is {}: {what}{}", status.as_u16(), text("details").map(|details| format!(" ({details})")).unwrap_or_default());
+            bail!(
+                "the answer is {}: {what}{}",
+                status.as_u16(),
+                text("details").map(|details| format!(" ({details})")).unwrap_or_default()
+            );
         }
         match answer.get("result").and_then(Value::as_str) {
             Some(result) if !arguments.json => println!("{result}"),

@@ -30,8 +30,7 @@ impl UpArguments {
     /// The settings that the flags override.
     pub(crate) fn overrides(&self) -> Vec<Override> {
         let faq = self.faq.as_ref().map(|faq| faq.to_string_lossy().into_owned());
-        let flags =
-            [("agent.faq", &faq), ("gateway.listen", &self.gateway_listen), ("control.listen", &self.control_listen)];
+        let flags = [("agent.faq", &faq), ("gateway.listen", &self.gateway_listen), ("control.listen", &self.control_listen)];
         flags.into_iter().filter_map(|(path, value)| Some((path, toml::Value::from(value.clone()?)))).collect()
     }
 }
@@ -75,12 +74,7 @@ fn check_faq(path: &Path) -> anyhow::Result<()> {
 fn greeting(host: &Host, settings: &Settings) -> String {
     let run = &host.run;
     let model = host::model_name(settings);
-    let mut lines = vec![
-        String::new(),
-        "Frontdesk is up.".to_owned(),
-        String::new(),
-        format!("  Endpoint    {}", run.endpoint),
-    ];
+    let mut lines = vec![String::new(), "Frontdesk is up.".to_owned(), String::new(), format!("  Endpoint    {}", run.endpoint)];
     let key = host.first_key.as_ref().map(|created| created.value.expose());
     match key {
         Some(key) => {
