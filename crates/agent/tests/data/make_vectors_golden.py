@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["sentence-transformers==5.1.2", "torch==2.9.1"]
+# dependencies = ["sentence-transformers==6.2.0", "torch==2.15.0"]
 # ///
 """Writes the vectors that sentence-transformers makes of our sample texts:
 
@@ -37,8 +37,7 @@ def main():
     model = SentenceTransformer(sys.argv[1], device="cpu")
     vectors = [model.encode(text, normalize_embeddings=True) for text in TEXTS]
     cases = [{"text": text, "vector": [round(float(x), 7) for x in vector]} for text, vector in zip(TEXTS, vectors)]
-    json.dump(cases, sys.stdout, ensure_ascii=False)
-    print()
+    print("[\n" + ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n]")
 
 
 if __name__ == "__main__":
