@@ -33,7 +33,9 @@ fn questions() -> Questions {
 
 async fn host() -> (tempfile::TempDir, Host) {
     let folder = tempfile::tempdir().unwrap();
-    let unlimited = Setup::new(env!("CARGO_BIN_EXE_frontdesk")).with_model(env!("CARGO_TARGET_TMPDIR")).variable("FRONTDESK_USAGE_PLAN_RATE_LIMIT", "0");
+    let unlimited = Setup::new(env!("CARGO_BIN_EXE_frontdesk"))
+        .with_model(env!("CARGO_TARGET_TMPDIR"))
+        .variable("FRONTDESK_USAGE_PLAN_RATE_LIMIT", "0");
     let host = unlimited.start(folder.path()).await;
     assert!(host.greeting.contains("semantic"), "the model is missing; `frontdesk model pull` fetches it:\n{}", host.greeting);
     (folder, host)

@@ -68,7 +68,7 @@ async fn only_a_fresh_unaltered_request_of_a_known_key_comes_through() {
         (Wrong::OtherQuery, "InvalidSignatureException", "does not match the signature you provided"),
         (Wrong::OtherSecret, "InvalidSignatureException", "does not match the signature you provided"),
         (Wrong::OtherKey, "UnrecognizedClientException", "security token included in the request is invalid"),
-        (Wrong::OtherRegion, "InvalidSignatureException", "us-east-1"),
+        (Wrong::OtherRegion, "InvalidSignatureException", "eu-west-1"),
     ];
     for (wrong, code, message) in cases {
         let answer = invoke(&host, wrong).await;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use frontdesk_store::ApiKeyId;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::Semaphore;
 
@@ -34,6 +34,9 @@ const DROPPED_REQUEST_HEADERS: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// How much of an oversized body is read and thrown away so that its sender gets to read the 413.
+const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What the gateway bears, with API Gateway's own values as defaults.
 #[derive(Debug, Clone, Copy)]
@@ -180,14 +183,15 @@ impl Gateway {
     async fn whole_body(&self, request: Request<Incoming>) -> Result<(http::request::Parts, Bytes), GatewayAnswer> {
         let (parts, body) = request.into_parts();
         let limit = self.limits.body_bytes_max;
-        if body.size_hint().lower() > limit {
+        // A client that asked whether to send its body has not begun to; one far over the limit is not worth listening to.
+        let waits = parts.headers.contains_key(header::EXPECT);
+        let announced = body.size_hint().lower();
+        if announced > limit && (waits || announced > limit + DISCARD_BYTES_MAX) {
             return Err(GatewayAnswer::RequestTooLong);
         }
-        let reading = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX)).collect();
-        match tokio::time::timeout(self.limits.body_read_timeout, reading).await {
-            Ok(Ok(collected)) => Ok((parts, collected.to_bytes())),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(GatewayAnswer::RequestTooLong),
-            Ok(Err(_)) | Err(_) => Err(GatewayAnswer::BadBody),
+        match tokio::time::timeout(self.limits.body_read_timeout, read_body(body, limit)).await {
+            Ok(read) => Ok((parts, read?)),
+            Err(_) => Err(GatewayAnswer::BadBody),
         }
     }
 
@@ -205,6 +209,24 @@ impl Gateway {
 #[expect(clippy::disallowed_methods, reason = "this is the edge where a request's moment is read")]
 fn clock_began() -> Instant {
     Instant::now()
+}
+
+/// Reads a body of at most `limit` bytes. What comes beyond is read and thrown away, up to [`DISCARD_BYTES_MAX`]: a client that is still sending when the
+/// connection closes never sees the answer.
+async fn read_body(mut body: Incoming, limit: u64) -> Result<Bytes, GatewayAnswer> {
+    let (mut kept, mut bytes) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| GatewayAnswer::BadBody)?.into_data() else { continue };
+        bytes += data.len() as u64;
+        if bytes > limit + DISCARD_BYTES_MAX {
+            break;
+        } else if bytes > limit {
+            kept = BytesMut::new();
+        } else {
+            kept.extend_from_slice(&data);
+        }
+    }
+    if bytes > limit { Err(GatewayAnswer::RequestTooLong) } else { Ok(kept.freeze()) }
 }
 
 /// What a MOCK integration on OPTIONS answers; the CORS headers are added to every answer of the seeded API.
