@@ -1,7 +1,5 @@
 //! What the whole house answers, with the real embedding model: the right entry for questions in other words than the FAQ's, a polite no for the rest.
 
-#![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
-
 use frontdesk_tests::host::{Host, Setup, repository};
 use http::StatusCode;
 use serde::Deserialize;

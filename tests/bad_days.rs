@@ -1,7 +1,5 @@
 //! What breaks, and what callers and owners are told then: killed agents, killed hosts, slow and broken models, mistakes at the start.
 
-#![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
-
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! The documentation does what it says: every shell block of README and docs is run, or says why it cannot; the settings page is the program's own.
 
-#![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
-
 use std::path::PathBuf;
 
 use frontdesk_tests::host::{Setup, repository};

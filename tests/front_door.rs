@@ -1,7 +1,5 @@
 //! The API as third parties see it, to the letter: paths, headers, bodies, statuses.
 
-#![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
-
 use frontdesk_tests::host::{Answer, Host, Setup, post, send};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,7 +1,5 @@
 //! The trust boundary: what control lets through, and what AWS's own clients see of it.
 
-#![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
-
 use frontdesk_aws::Credentials;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
 use frontdesk_tests::host::{Answer, Host, Setup, repository, send};

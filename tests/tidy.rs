@@ -1,7 +1,5 @@
 //! The invariants that Cargo cannot hold: which room may know which, who may name the database, what must not stand in the repository, links that lead somewhere.
 
-#![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

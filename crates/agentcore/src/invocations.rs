@@ -47,7 +47,7 @@ async fn answer(served: &Served, body: Body, context: Context) -> Response {
     };
     let payload = match parse(&body) {
         Ok(payload) => payload,
-        Err(refusal) => return refusal,
+        Err(refusal) => return json(StatusCode::BAD_REQUEST, &refusal),
     };
     // The handler is called inside the guard, because it may panic before its first await.
     let handler = served.handler.clone();
@@ -80,9 +80,8 @@ struct Refusal {
     details: String,
 }
 
-fn parse(body: &[u8]) -> Result<Value, Response> {
+fn parse(body: &[u8]) -> Result<Value, Refusal> {
     let body = body.strip_prefix(UTF8_BOM).unwrap_or(body);
-    let refusal = |error, details: String| json(StatusCode::BAD_REQUEST, &Refusal { error, details });
-    let text = std::str::from_utf8(body).map_err(|error| refusal("Invalid encoding", error.to_string()))?;
-    serde_json::from_str(text).map_err(|error| refusal("Invalid JSON", error.to_string()))
+    let text = std::str::from_utf8(body).map_err(|error| Refusal { error: "Invalid encoding", details: error.to_string() })?;
+    serde_json::from_str(text).map_err(|error| Refusal { error: "Invalid JSON", details: error.to_string() })
 }

@@ -50,7 +50,7 @@ enum Event {
     /// A call needs a process.
     Wanted,
     /// A start came to its end.
-    Started(Result<AgentProcess, StartError>),
+    Started(Result<Arc<AgentProcess>, Arc<StartError>>),
     /// The process with this id ended.
     Ended(u32),
     /// The process with this id answered no ping, several times.
@@ -232,7 +232,7 @@ impl HostLoop {
         self.tell(ProcessState::Starting);
         let (spawner, program, events) = (self.spawner.clone(), self.program.clone(), self.events.clone());
         tokio::spawn(async move {
-            let started = AgentProcess::start(&spawner, &program).await;
+            let started = AgentProcess::start(&spawner, &program).await.map(Arc::new).map_err(Arc::new);
             if let Some(events) = events.upgrade() {
                 // When the loop has ended meanwhile, the event is dropped and the process with it.
                 let _ = events.send(Event::Started(started)).await;
@@ -240,8 +240,7 @@ impl HostLoop {
         });
     }
 
-    fn started(&self, process: AgentProcess) {
-        let process = Arc::new(process);
+    fn started(&self, process: Arc<AgentProcess>) {
         tracing::info!(pid = process.child.pid(), address = %process.address, "agent is ready");
         tokio::spawn(watch_process(process.clone(), self.events.clone()));
         self.tell(ProcessState::Ready(process));

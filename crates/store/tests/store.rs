@@ -1,7 +1,5 @@
 //! The store seen from outside: what was written is there after it is opened again.
 
-#![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
-
 use frontdesk_store::{
     AccessKey, ApiKeyId, DataFolder, DataFolderError, NewApiKey, SealKey, SecretText, Seeded, StageRef, Store, StoreError, Throttle,
     UsageCount, UsagePlan, UsagePlanId,
