@@ -19,7 +19,7 @@ model: build
 test: test-tools
 	cargo build --locked
 	$(CARGO_TARGET_DIR)/debug/frontdesk model pull
-	PATH="$(VENV)/bin:$$PATH" cargo test --locked --workspace
+	PATH="$(VENV)/bin:$$PATH" cargo test --locked --workspace --no-fail-fast
 
 # What the tests need beyond a Rust toolchain, Python and Node: the aws CLI and boto3, the text splitter to compare with, a browser.
 test-tools:

@@ -160,7 +160,8 @@ async fn a_taken_port_a_held_folder_and_an_unknown_setting_are_named() {
     std::fs::write(elsewhere.path().join("frontdesk.toml"), "[gateway]\nport = 1\n").unwrap();
     check_refused(setup(), elsewhere.path(), &["frontdesk.toml", "port"]).await;
     check_refused(setup().variable("FRONTDESK_GATEWAY_PORT", "1"), folder.path(), &["FRONTDESK_GATEWAY_PORT"]).await;
-    let ran = setup().run(elsewhere.path(), &["keys", "list", "--data-dir", "nothing-here"]).await;
+    let bare = tempfile::tempdir().unwrap();
+    let ran = setup().run(bare.path(), &["keys", "list", "--data-dir", "nothing-here"]).await;
     check_failure(&ran, &["nothing-here", "frontdesk up"]);
 }
 

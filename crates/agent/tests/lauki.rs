@@ -46,7 +46,7 @@ struct Shares {
 }
 
 fn repository(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for tests")).join("../..").join(path)
 }
 
 async fn check(model: Option<ModelFiles>, at_least: Shares) {

@@ -1,7 +1,8 @@
 //! The body that callers send, checked; and the payload that the agent gets.
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// The default limit on a prompt's length, in Unicode characters.
 pub const PROMPT_CHARS_MAX: usize = 32_000;
@@ -24,13 +25,20 @@ pub(crate) struct Question {
 impl Question {
     /// The agent's payload: `{"prompt", "actor_id", "thread_id"}`, with the documented defaults.
     pub(crate) fn to_agent(&self) -> Bytes {
-        let payload = json!({
-            "prompt": self.prompt,
-            "actor_id": self.actor_id.as_deref().unwrap_or(DEFAULT_ACTOR_ID),
-            "thread_id": self.thread_id.as_deref().unwrap_or(DEFAULT_THREAD_ID),
-        });
-        Bytes::from(payload.to_string())
+        let payload = Payload {
+            prompt: &self.prompt,
+            actor_id: self.actor_id.as_deref().unwrap_or(DEFAULT_ACTOR_ID),
+            thread_id: self.thread_id.as_deref().unwrap_or(DEFAULT_THREAD_ID),
+        };
+        serde_json::to_vec(&payload).expect("three strings always serialize").into()
     }
+}
+
+#[derive(Serialize)]
+struct Payload<'a> {
+    prompt: &'a str,
+    actor_id: &'a str,
+    thread_id: &'a str,
 }
 
 /// Why a body is refused.
@@ -85,10 +93,10 @@ mod tests {
 
     #[test]
     fn ids_left_out_or_null_get_the_documented_defaults() {
-        let defaults = r#"{"actor_id":"api-user","prompt":"hi","thread_id":"api-session"}"#;
+        let defaults = r#"{"prompt":"hi","actor_id":"api-user","thread_id":"api-session"}"#;
         check(r#"{"prompt":"hi"}"#, defaults);
         check(r#"{"prompt":"hi","actor_id":null,"thread_id":null,"more":1}"#, defaults);
-        check(r#"{"prompt":"hi","actor_id":"a","thread_id":"t"}"#, r#"{"actor_id":"a","prompt":"hi","thread_id":"t"}"#);
+        check(r#"{"prompt":"hi","actor_id":"a","thread_id":"t"}"#, r#"{"prompt":"hi","actor_id":"a","thread_id":"t"}"#);
     }
 
     #[test]
@@ -102,7 +110,7 @@ mod tests {
         check(r#"{"prompt":null}"#, "Missing required field: prompt");
         check(r#"{"prompt":7}"#, "Field prompt must be a string");
         check(r#"{"prompt":"hi","actor_id":7}"#, "Field actor_id must be a string");
-        check(r#"{"prompt":"ääääääääää"}"#, r#"{"actor_id":"api-user","prompt":"ääääääääää","thread_id":"api-session"}"#);
+        check(r#"{"prompt":"ääääääääää"}"#, r#"{"prompt":"ääääääääää","actor_id":"api-user","thread_id":"api-session"}"#);
         check(r#"{"prompt":"12345678901"}"#, "Field prompt is longer than the limit of 10 characters");
     }
 }

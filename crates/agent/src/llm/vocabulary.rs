@@ -85,7 +85,7 @@ fn words(text: &str) -> impl Iterator<Item = String> {
         .map(stem)
 }
 
-/// `word` without an English ending. Crude, but the same on both sides.
+/// `word` without an English ending and the silent e before it. Crude, but the same on both sides.
 fn stem(mut word: String) -> String {
     for (ending, replacement) in [("ies", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("es", ""), ("s", "")] {
         let is_ending = word.ends_with(ending) && !(ending == "s" && word.ends_with("ss"));
@@ -94,6 +94,9 @@ fn stem(mut word: String) -> String {
             word.push_str(replacement);
             break;
         }
+    }
+    if word.len() > 3 && word.ends_with('e') {
+        word.pop();
     }
     word
 }

@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn pages_are_as_langchains_loader_makes_them() {
-        check("question,answer\nHow? , \"A, b\nc\"\n", &["question: How?\nanswer: A, b\nc"]);
+        check("question,answer\nHow? ,\"A, b\nc\"\n", &["question: How?\nanswer: A, b\nc"]);
         check("\u{feff}answer, topic ,question\r\nYes,sim,\"Is \"\"it\"\"?\"\r\n", &["answer: Yes\ntopic: sim\nquestion: Is \"it\"?"]);
         check("question,answer\nq,5\" screen\n\nr,b\n", &["question: q\nanswer: 5\" screen", "question: r\nanswer: b"]);
     }

@@ -133,7 +133,9 @@ mod tests {
     #[test]
     fn paragraphs_are_kept_whole_before_lines_and_lines_before_words() {
         check(&Splitter::new(10, 0), "one two\n\nthree", &["one two", "three"]);
-        check(&Splitter::new(10, 0), "one two\nthree four", &["one two", "three four"]);
+        check(&Splitter::new(10, 0), "one two\nand three", &["one two", "and three"]);
+        // The line break counts: with it the second line has eleven characters.
+        check(&Splitter::new(10, 0), "one two\nthree four", &["one two", "three", "four"]);
         check(&Splitter::new(6, 0), "one two\nthree", &["one", "two", "three"]);
     }
 

