@@ -178,13 +178,12 @@ fn parse(path: &Path, text: &str) -> Result<Faq, FaqError> {
     };
 
     let mut faq = Faq { entries: Vec::new(), pages: Vec::new() };
-    let mut last_row_line = 1;
     for record in reader.records() {
         let record = record.map_err(|error| csv_failed(path, error))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        last_row_line = line;
+        let (line, row_and_rest) = begin(text, &record);
         let cells: Vec<&str> = record.iter().map(strip).collect();
         check_row(path, line, &header, &record)?;
+        check_quotes(path, line, &record, row_and_rest)?;
         for (column, at) in [("question", question), ("answer", answer)] {
             if cells[at].is_empty() {
                 return Err(FaqError::EmptyCell { path: path.to_owned(), line, column });
@@ -195,16 +194,30 @@ fn parse(path: &Path, text: &str) -> Result<Faq, FaqError> {
         faq.entries.push(FaqEntry { question: cells[question].to_owned(), answer: cells[answer].to_owned() });
     }
 
-    // The csv crate takes the end of the file for the missing quote. An odd number of quotes and a last row of several
-    // lines is that case; an inch sign in an unquoted cell is not.
-    let quotes = text.bytes().filter(|byte| *byte == b'"').count();
-    if quotes % 2 == 1 && last_row_line < line_breaks(text.trim_end().as_bytes()) + 1 {
-        return Err(FaqError::UnclosedQuote { path: path.to_owned(), line: last_row_line });
-    }
     if faq.entries.is_empty() {
         return Err(FaqError::NoRows { path: path.to_owned() });
     }
     Ok(faq)
+}
+
+/// The line at which a row begins, from 1, and the text from there on. The csv crate counts from the end of the row before, and skips empty
+/// lines.
+fn begin<'a>(text: &'a str, record: &csv::StringRecord) -> (u64, &'a str) {
+    let (line, byte) = record.position().map_or((1, 0), |position| (position.line(), position.byte()));
+    let rest = usize::try_from(byte).ok().and_then(|byte| text.get(byte..)).unwrap_or_default();
+    let row = rest.trim_start_matches(['\r', '\n']);
+    (line + line_breaks(&rest.as_bytes()[..rest.len() - row.len()]), row)
+}
+
+/// The csv crate takes the end of the file for a missing quote. A row of several lines that reaches to the end with an odd number of quotes is
+/// that case; an inch sign in an unquoted cell is not.
+fn check_quotes(path: &Path, line: u64, record: &csv::StringRecord, row_and_rest: &str) -> Result<(), FaqError> {
+    let reaches_the_end = record.iter().last().is_some_and(|cell| cell.contains('\n') && row_and_rest.ends_with(cell));
+    if reaches_the_end && row_and_rest.matches('"').count() % 2 == 1 {
+        Err(FaqError::UnclosedQuote { path: path.to_owned(), line })
+    } else {
+        Ok(())
+    }
 }
 
 fn check_row(path: &Path, line: u64, header: &[String], record: &csv::StringRecord) -> Result<(), FaqError> {
