@@ -184,6 +184,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frontdesk", required=True)
     parser.add_argument("--llm-double", required=True)
+    parser.add_argument("--embedding-speed", required=True)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5)
     options = parser.parse_args()
@@ -200,6 +201,10 @@ def main():
 
 def run(options, work):
     rows = []
+    for line in subprocess.run([options.embedding_speed], capture_output=True, text=True, check=True).stdout.splitlines():
+        if "median" in line:
+            texts, median = line.split("median")
+            rows.append((f"embedding {texts.strip()}, one thread", f"{median.split()[0]} ms (median of its own runs)"))
     first, later = [], []
     for number in range(options.runs):
         folder = work / f"start-{number}"

@@ -10,4 +10,6 @@ if ! command -v wrk >/dev/null || ! command -v nginx >/dev/null; then
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk nginx-light
 fi
 cargo build --release --locked -p frontdesk-tests --bin llm_double
-exec python3 "$here/run.py" --frontdesk "$frontdesk" --llm-double "$(dirname "$frontdesk")/llm_double" "${@:2}"
+cargo build --release --locked -p frontdesk-agent --example embedding_speed
+built=$(dirname "$frontdesk")
+exec python3 "$here/run.py" --frontdesk "$frontdesk" --llm-double "$built/llm_double" --embedding-speed "$built/examples/embedding_speed" "${@:2}"

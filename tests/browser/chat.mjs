@@ -22,6 +22,9 @@ assert.ok([undefined, "gateway", "file"].includes(options.page), `--page is ${op
 
 const gateway = new URL(options.gateway).origin;
 const endpoint = `${gateway}/prod/invoke`;
+const streaming = `${gateway}/prod/stream`;
+// Where the page may ask: /stream first, /invoke where an API has no /stream.
+const asking = (url) => [endpoint, streaming].includes(url.href);
 const addresses = { gateway: `${gateway}/`, file: pathToFileURL(path.resolve(import.meta.dirname, "../../crates/gateway/src/chat.html")).href };
 const places = options.page ? [options.page] : ["gateway", "file"];
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -46,14 +49,14 @@ async function visit(browser, place, { fragment = "", fill = {}, answering, cont
     if (["error", "warning"].includes(message.type()) && !/^Failed to load resource/.test(message.text())) complaints.push(message.text());
   });
   page.on("request", (request) => {
-    if (request.method() === "POST" && request.url() === endpoint) posts.push(request);
+    if (request.method() === "POST" && asking(new URL(request.url()))) posts.push(request);
     else if (!/^data:/.test(request.url()) && request.url().split(/[?#]/)[0] !== addresses[place]) complaints.push(`unexpected request ${request.method()} ${request.url()}`);
   });
   // Time stands still from the first script on, and moves by `page.clock.runFor` alone.
   // Until the pause it runs, and it cannot be paused in its past: a day is further than the slowest machine gets.
   if (frozen) { await page.clock.install({ time: 0 }); await page.clock.pauseAt(24 * 3600 * 1000); }
   if (before) await page.addInitScript(before);
-  if (answering) await page.route(endpoint, answering);
+  if (answering) await page.route(asking, answering);
   await page.goto(addresses[place] + fragment);
   const field = (name) => page.getByRole("textbox", { name, exact: true });
   // Filled from disk too, where nothing can be known beforehand.
@@ -71,14 +74,14 @@ async function visit(browser, place, { fragment = "", fill = {}, answering, cont
 
 // Asks and returns what the page then says: the words of the answer, or of the problem.
 async function ask(at, prompt) {
-  const before = await at.log.locator(".desk").count();
+  const before = await at.log.locator(".desk:not([aria-hidden])").count();
   await at.question.fill(prompt);
   await at.question.press("Enter");
   return said(at, before);
 }
 
 async function said(at, before) {
-  const answer = at.log.locator(".desk").nth(before);
+  const answer = at.log.locator(".desk:not([aria-hidden])").nth(before);
   await answer.or(at.problem.filter({ hasText: /\S/ })).waitFor({ timeout: ANSWER_WAIT_MS });
   return (await answer.count()) ? answer.locator(".words").innerText() : at.problem.innerText();
 }
@@ -135,8 +138,8 @@ const REPLIES = [
 ];
 
 async function checkReply(at, [answering, words, buttons]) {
-  await at.page.unroute(endpoint);
-  await at.page.route(endpoint, answering);
+  await at.page.unroute(asking);
+  await at.page.route(asking, answering);
   await at.button("New conversation").click();
   const told = await ask(at, "What will you say?");
   assert.ok(told.includes(words), `expected ${JSON.stringify(words)}, read ${JSON.stringify(told)}`);
@@ -259,8 +262,8 @@ const ONCE = {
       await assertAccessible(at, `${colorScheme}, empty`);
       await ask(at, "How do I activate roaming?");
       assert.deepEqual(await at.log.getByRole("listitem").allInnerTexts(), ["one", "two"], "a list is a list");
-      await at.page.unroute(endpoint);
-      await at.page.route(endpoint, json(429, { message: "Too Many Requests" }, { "retry-after": "9" }));
+      await at.page.unroute(asking);
+      await at.page.route(asking, json(429, { message: "Too Many Requests" }, { "retry-after": "9" }));
       await ask(at, "And now?");
       await assertAccessible(at, `${colorScheme}, rate limited`);
       await shoot(at, `${place}-${colorScheme}`);
@@ -300,15 +303,15 @@ const ONCE = {
     await shoot(at, `${place}-limited`);
     await until(7);
     // Nothing said about when: the waits grow with each refusal in a row.
-    await at.page.unroute(endpoint);
-    await at.page.route(endpoint, json(429, { message: "Too Many Requests" }));
+    await at.page.unroute(asking);
+    await at.page.route(asking, json(429, { message: "Too Many Requests" }));
     for (const seconds of [4, 8, 16, 30, 30]) {
       await again.click();
       await at.page.locator("#again:disabled").waitFor();
       await until(seconds);
     }
-    await at.page.unroute(endpoint);
-    await at.page.route(endpoint, answered("Not any more."));
+    await at.page.unroute(asking);
+    await at.page.route(asking, answered("Not any more."));
     await again.click();
     assert.equal(await said(at, 0), "Not any more.");
     assert.deepEqual([...new Set(at.posts.map((post) => post.postDataJSON().prompt))], ["Am I too fast?"]);
@@ -356,11 +359,38 @@ const ONCE = {
     const route = await arrived.promise;
     await at.button("New conversation").click();
     await answered("too late")(route).catch(() => { /* the page has already let go of the request */ });
-    await at.page.unroute(endpoint);
-    await at.page.route(endpoint, answered("new"));
+    await at.page.unroute(asking);
+    await at.page.route(asking, answered("new"));
     assert.equal(await ask(at, "New"), "new");
     assert.deepEqual(await at.log.locator(".words").allInnerTexts(), ["New", "new"]);
     assert.notEqual(at.posts[0].postDataJSON().thread_id, at.posts[1].postDataJSON().thread_id);
+    await at.close();
+  },
+
+  async "an API without /stream is asked at /invoke"(browser, place) {
+    const at = await visit(browser, place, { fill: { key: "any" }, answering: answered("The old way.") });
+    await at.page.route(streaming, json(403, { message: "Missing Authentication Token" }));
+    assert.equal(await ask(at, "Hello, is there anybody?"), "The old way.");
+    assert.equal(await ask(at, "And again?"), "The old way.");
+    assert.deepEqual(at.posts.map((post) => post.url()), [streaming, endpoint, endpoint], "/stream is tried once");
+    await at.close();
+  },
+
+  async "a streamed answer, whole and cut off"(browser, place) {
+    const events = (...items) => (route) => route.fulfill({
+      status: 200, contentType: "text/event-stream; charset=utf-8", headers: { "access-control-allow-origin": "*" },
+      body: items.map((item) => `data: ${JSON.stringify(item)}\n\n`).join(""),
+    });
+    const pieces = [{ tool_call: { id: "1", name: "search_faq", arguments: {} } }, { delta: "Dial " }, { delta: "**611**." }];
+    const at = await visit(browser, place, { fill: { key: "any" }, answering: events(...pieces, { result: "Dial **611**.", actor_id: "a", thread_id: "t" }) });
+    assert.equal(await ask(at, "Who helps?"), "Dial 611.");
+    assert.equal(await at.log.locator(".desk").count(), 1, "the draft made room for the answer");
+    for (const [last, told] of [[{ error: "the language model is silent", error_type: "RuntimeError" }, /The answer broke off\.[^]*The agent says: the language model is silent\./], [{ delta: "or" }, /The answer broke off\.[^]*The connection ended/]]) {
+      await at.page.unroute(asking);
+      await at.page.route(asking, events(...pieces, last));
+      assert.match(await ask(at, "Who else?"), told);
+      assert.equal(await at.log.locator(".desk").count(), 1, "half an answer does not stay");
+    }
     await at.close();
   },
 

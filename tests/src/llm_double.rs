@@ -1,8 +1,9 @@
 //! A stand-in for a language model's endpoint: OpenAI's chat completions over real HTTP, for tests
 //! and benchmarks. It thinks in no time, and misbehaves on demand in every way that an endpoint may.
 //!
-//! The form of requests and answers is that of OpenAI's API reference, "Create chat completion",
-//! without streaming.
+//! The form of requests and answers is that of OpenAI's API reference, "Create chat completion", and
+//! with `"stream": true` that of "Streaming": text comes word by word, a tool's arguments in two
+//! pieces.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -64,6 +65,10 @@ pub enum Mode {
     BadArguments,
     /// Answers with neither text nor tool calls.
     Silent,
+    /// Streams text without an end, as fast as it is read.
+    Endless,
+    /// Streams text without an end, a word every ten milliseconds.
+    Trickle,
 }
 
 /// A mode's name that is none.
@@ -75,7 +80,7 @@ impl fmt::Display for UnknownMode {
         write!(
             formatter,
             "`{}` is none of instant, status:CODE[:TIMES[:RETRY_AFTER_S]], slow:MS, hang, close, bad-json, loop, \
-             unknown-tool, bad-arguments, silent",
+             unknown-tool, bad-arguments, silent, endless, trickle",
             self.0
         )
     }
@@ -105,6 +110,8 @@ impl FromStr for Mode {
             ("unknown-tool", Some([])) => Ok(Mode::UnknownTool),
             ("bad-arguments", Some([])) => Ok(Mode::BadArguments),
             ("silent", Some([])) => Ok(Mode::Silent),
+            ("endless", Some([])) => Ok(Mode::Endless),
+            ("trickle", Some([])) => Ok(Mode::Trickle),
             _ => Err(UnknownMode(text.to_owned())),
         }
     }
@@ -132,6 +139,8 @@ pub struct LlmDouble {
 struct Shared {
     mode: Mutex<Mode>,
     recorded: Mutex<VecDeque<Recorded>>,
+    /// One more reference than there are endless streams that somebody still reads.
+    streams: Arc<()>,
 }
 
 impl LlmDouble {
@@ -145,7 +154,7 @@ impl LlmDouble {
             // A stream that refuses is only slower.
             let _ = stream.set_nodelay(true);
         });
-        let shared = Arc::new(Shared { mode: Mutex::new(mode), recorded: Mutex::new(VecDeque::new()) });
+        let shared = Arc::new(Shared { mode: Mutex::new(mode), recorded: Mutex::new(VecDeque::new()), streams: Arc::new(()) });
         let router = Router::new().fallback(serve).with_state(shared.clone());
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -173,6 +182,11 @@ impl LlmDouble {
     /// The requests so far, oldest first; the last thousand of them.
     pub fn recorded(&self) -> Vec<Recorded> {
         lock(&self.shared.recorded).iter().cloned().collect()
+    }
+
+    /// How many endless streams are still being read.
+    pub fn streams(&self) -> usize {
+        Arc::strong_count(&self.shared.streams) - 1
     }
 
     /// Serves until the task is stopped.
@@ -223,7 +237,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         all.push_back(recorded.clone());
         take_turn(&mut lock(&shared.mode))
     };
-    behave(mode, &recorded).await
+    behave(mode, &recorded, &shared.streams).await
 }
 
 fn set_mode(shared: &Shared, name: &[u8]) -> Response {
@@ -248,19 +262,23 @@ fn take_turn(mode: &mut Mode) -> Mode {
     }
 }
 
-async fn behave(mode: Mode, recorded: &Recorded) -> Response {
+async fn behave(mode: Mode, recorded: &Recorded, streams: &Arc<()>) -> Response {
     let request = &recorded.body;
     let results = tool_results(request);
-    match mode {
+    match &mode {
         Mode::Instant => instant(request, &results),
         Mode::Slow(duration) => {
-            tokio::time::sleep(duration).await;
+            tokio::time::sleep(*duration).await;
             instant(request, &results)
         }
         Mode::Hang => std::future::pending().await,
-        Mode::Status { status, retry_after_s, .. } => failure(status, retry_after_s, recorded),
+        Mode::Status { status, retry_after_s, .. } => failure(*status, *retry_after_s, recorded),
+        Mode::Close if is_streamed(request) => {
+            let first = event(&chunk(request, &json!({ "role": "assistant", "content": "I was going to" }), None));
+            ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(CutOff { first: first.into(), sent: false })).into_response()
+        }
         Mode::Close => {
-            let body = Body::new(CutOff { sent: false });
+            let body = Body::new(CutOff { first: Bytes::from_static(b"{\"choices\": ["), sent: false });
             ([(header::CONTENT_TYPE, "application/json")], body).into_response()
         }
         Mode::BadJson => ([(header::CONTENT_TYPE, "application/json")], r#"{"choices": [{"#).into_response(),
@@ -274,6 +292,12 @@ async fn behave(mode: Mode, recorded: &Recorded) -> Response {
             [_] => ask(request, "search_faq", r#"{"query": 7}"#),
             results => say(request, &results.join("\n")),
         },
+        Mode::Endless | Mode::Trickle => {
+            let pause = (mode == Mode::Trickle).then(|| tokio::time::interval(Duration::from_millis(10)));
+            let word = event(&chunk(request, &json!({ "content": "more " }), None));
+            ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(Repeated { piece: word.into(), pause, _stream: streams.clone() }))
+                .into_response()
+        }
         Mode::Silent => completion(request, json!({ "role": "assistant", "content": null }), "stop"),
     }
 }
@@ -313,7 +337,51 @@ fn say(request: &Value, text: &str) -> Response {
     completion(request, json!({ "role": "assistant", "content": text }), "stop")
 }
 
+fn is_streamed(request: &Value) -> bool {
+    request["stream"] == true
+}
+
+/// One event of a streamed completion.
+fn chunk(request: &Value, delta: &Value, finish_reason: Option<&str>) -> Value {
+    json!({
+        "id": "chatcmpl-double",
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": request["model"],
+        "choices": [{ "index": 0, "delta": delta, "finish_reason": finish_reason }],
+    })
+}
+
+fn event(document: &Value) -> String {
+    format!("data: {document}\n\n")
+}
+
+/// A message in pieces: its text word by word, the arguments of its tool calls in two halves.
+fn streamed(request: &Value, message: &Value, finish_reason: &str) -> Response {
+    let mut events = vec![chunk(request, &json!({ "role": "assistant", "content": "" }), None)];
+    for word in message["content"].as_str().unwrap_or_default().split_inclusive(' ') {
+        events.push(chunk(request, &json!({ "content": word }), None));
+    }
+    for (index, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
+        let arguments = call["function"]["arguments"].as_str().unwrap_or_default();
+        let (first, second) = arguments.split_at(arguments.floor_char_boundary(arguments.len() / 2));
+        let named = json!({ "index": index, "id": call["id"], "type": "function", "function": { "name": call["function"]["name"], "arguments": first } });
+        events.push(chunk(request, &json!({ "tool_calls": [named] }), None));
+        events.push(chunk(request, &json!({ "tool_calls": [{ "index": index, "function": { "arguments": second } }] }), None));
+    }
+    events.push(chunk(request, &json!({}), Some(finish_reason)));
+    let mut usage = chunk(request, &json!({}), None);
+    usage["choices"] = json!([]);
+    usage["usage"] = json!({ "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15 });
+    events.push(usage);
+    let body: String = events.iter().map(event).chain(["data: [DONE]\n\n".to_owned()]).collect();
+    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+}
+
 fn completion(request: &Value, message: Value, finish_reason: &str) -> Response {
+    if is_streamed(request) {
+        return streamed(request, &message, finish_reason);
+    }
     let document = json!({
         "id": "chatcmpl-double",
         "object": "chat.completion",
@@ -336,8 +404,9 @@ fn failure(status: u16, retry_after_s: Option<u32>, recorded: &Recorded) -> Resp
     response
 }
 
-/// A body that promises a thousand bytes and breaks off after a few.
+/// A body that breaks off after its first piece; it had promised a thousand bytes.
 struct CutOff {
+    first: Bytes,
     sent: bool,
 }
 
@@ -350,10 +419,32 @@ impl HttpBody for CutOff {
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
         }
         self.sent = true;
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"{\"choices\": [")))))
+        Poll::Ready(Some(Ok(Frame::data(self.first.clone()))))
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(1000)
+    }
+}
+
+/// A body that is the same piece again and again.
+struct Repeated {
+    piece: Bytes,
+    /// Between two pieces.
+    pause: Option<tokio::time::Interval>,
+    _stream: Arc<()>,
+}
+
+impl HttpBody for Repeated {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some(pause) = &mut self.pause
+            && pause.poll_tick(context).is_pending()
+        {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.piece.clone()))))
     }
 }

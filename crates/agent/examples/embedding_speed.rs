@@ -18,12 +18,12 @@ fn main() -> anyhow::Result<()> {
     let encoder = TextEncoder::load(&files)?;
     println!("load                         {:>8.2} ms", milliseconds(started.elapsed()));
 
-    let question = "what do i do if my phone was stolen"; // Twelve tokens with the special ones would be ten words.
-    let question = format!("{question} abroad now");
+    // Ten words that are a token each, and the two special ones.
+    let question = "what do i do if my phone was stolen abroad";
     let page = "question: How do I set up roaming before a trip? answer: Dial *123#, choose Roaming and then the zone; it takes ten \
                 minutes. Day passes end at midnight local time, and the app shows what is left of yours at any time.";
     for (name, text, batch) in
-        [("one question", &*question, 1), ("eight questions", &question, 8), ("a page", page, 1), ("32 pages", page, 32)]
+        [("one question", question, 1), ("eight questions", question, 8), ("a page", page, 1), ("32 pages", page, 32)]
     {
         let texts = vec![text; batch];
         let runs = (RUNS / batch).max(5);

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::graph::{DrawingError, END, Graph, GraphBuilder, RunError, START, State};
+use crate::graph::{DrawingError, END, Events, Graph, GraphBuilder, RunError, START, State};
 use crate::llm::{Model, ModelError, ModelRequest};
-use crate::message::{AssistantMessage, Message};
-use crate::retrieval::SearchError;
+use crate::message::{AssistantMessage, Message, Progress};
 use crate::settings::AgentSettings;
+use crate::threads::{self, ThreadKey, Threads};
 use crate::tools::FaqTools;
 
 /// What is said when the steps are used up.
@@ -26,6 +26,7 @@ pub struct Conversation {
 
 impl State for Conversation {
     type Update = Vec<Message>;
+    type Progress = Progress;
 
     fn apply(&mut self, update: Vec<Message>) {
         self.messages.extend(update);
@@ -38,9 +39,9 @@ pub enum AgentError {
     /// The model failed.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The search failed.
-    #[error(transparent)]
-    Search(#[from] SearchError),
+    /// Questions of the same thread are still being answered.
+    #[error("the questions before this one in its thread were not answered in time")]
+    ThreadBusy,
     /// The agent is built wrongly.
     #[error("the agent's graph went astray: {0}")]
     Graph(String),
@@ -51,39 +52,83 @@ pub enum AgentError {
 pub struct FaqAgent {
     graph: Graph<Conversation, AgentError>,
     steps_max: usize,
+    threads: Arc<Threads>,
+}
+
+/// A question to the agent.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// What is asked.
+    pub text: String,
+    /// The conversation that it belongs to. A question of none remembers nothing and is not remembered.
+    pub thread: Option<ThreadKey>,
+    /// When there must be an answer.
+    pub deadline: Instant,
 }
 
 impl FaqAgent {
     /// Draws the agent's graph: the assistant speaks first, and again after every tool.
-    pub fn new(model: Model, tools: FaqTools, settings: &AgentSettings) -> Result<FaqAgent, DrawingError> {
+    pub fn new(model: Model, tools: FaqTools, threads: Arc<Threads>, settings: &AgentSettings) -> Result<FaqAgent, DrawingError> {
         let assistant = Arc::new(Assistant { model, tools: tools.clone(), system_prompt: system_prompt(settings) });
 
         let mut builder = GraphBuilder::new();
-        builder.add_node("assistant", move |state| assistant.clone().speak(state));
-        builder.add_node("tools", move |state| call_tools(tools.clone(), state));
+        builder.add_node("assistant", move |state, events| assistant.clone().speak(state, events));
+        builder.add_node("tools", move |state, events| call_tools(tools.clone(), state, events));
         builder.add_edge(START, "assistant");
         builder.add_conditional_edges("assistant", tools_condition, &["tools", END]);
         builder.add_edge("tools", "assistant");
         let graph = builder.compile()?;
 
-        Ok(FaqAgent { graph, steps_max: settings.steps_max })
+        Ok(FaqAgent { graph, steps_max: settings.steps_max, threads })
     }
 
-    /// Answers one question. Each is a conversation of its own.
-    pub async fn answer(&self, question: &str, deadline: Instant) -> Result<String, AgentError> {
-        let conversation = Conversation { messages: vec![Message::Human(question.to_owned())], deadline };
-        match self.graph.run(conversation, self.steps_max).await {
+    /// The agent's graph as a Mermaid flowchart.
+    pub fn to_mermaid(&self) -> String {
+        self.graph.to_mermaid()
+    }
+
+    /// Answers one question, and tells `events` how. Questions of one thread are answered one after the other, each knowing those before.
+    pub async fn answer(&self, question: &Question, events: &Events<Progress>) -> Result<String, AgentError> {
+        let Some(thread) = &question.thread else {
+            return Ok(self.run(Vec::new(), question, events).await?.text);
+        };
+        let history = self.threads.history(thread);
+        let mut history = tokio::time::timeout_at(question.deadline, history.lock()).await.map_err(|_| AgentError::ThreadBusy)?;
+        let answer = self.run(history.iter().cloned().collect(), question, events).await?;
+        let text = answer.text.clone();
+        threads::remember(&mut history, Message::Human(question.text.clone()), Message::Assistant(answer));
+        Ok(text)
+    }
+
+    async fn run(
+        &self,
+        mut messages: Vec<Message>,
+        question: &Question,
+        events: &Events<Progress>,
+    ) -> Result<AssistantMessage, AgentError> {
+        messages.push(Message::Human(question.text.clone()));
+        let conversation = Conversation { messages, deadline: question.deadline };
+        let beginning = self.graph.begin(conversation).map_err(failed)?;
+        match self.graph.resume(beginning, self.steps_max, events, |_| ()).await {
             Ok(conversation) => match conversation.messages.into_iter().next_back() {
-                Some(Message::Assistant(AssistantMessage { text, .. })) => Ok(text),
+                Some(Message::Assistant(answer)) => Ok(answer),
                 _ => Err(AgentError::Graph("the last word was not the assistant's".to_owned())),
             },
             Err(RunError::StepLimit { steps_max }) => {
                 tracing::warn!(steps_max, "The model asked for tools until the steps were used up");
-                Ok(NO_RESULT.to_owned())
+                events.progress(Progress::Token(NO_RESULT.to_owned())).await;
+                Ok(AssistantMessage { text: NO_RESULT.to_owned(), ..AssistantMessage::default() })
             }
-            Err(RunError::Node { source, .. }) => Err(source),
-            Err(error @ RunError::UndeclaredTarget { .. }) => Err(AgentError::Graph(error.to_string())),
+            Err(error) => Err(failed(error)),
         }
+    }
+}
+
+/// A node's own error is told as it is; any other is a mistake of this module's.
+fn failed(error: RunError<AgentError>) -> AgentError {
+    match error {
+        RunError::Node { source, .. } => source,
+        error => AgentError::Graph(error.to_string()),
     }
 }
 
@@ -96,23 +141,29 @@ struct Assistant {
 }
 
 impl Assistant {
-    async fn speak(self: Arc<Self>, state: Arc<Conversation>) -> Result<Vec<Message>, AgentError> {
+    async fn speak(self: Arc<Self>, state: Arc<Conversation>, events: Events<Progress>) -> Result<Vec<Message>, AgentError> {
         let request = ModelRequest {
             system_prompt: &self.system_prompt,
             messages: &state.messages,
             tools: self.tools.specifications(),
             deadline: state.deadline,
         };
-        Ok(vec![Message::Assistant(self.model.invoke(request).await?)])
+        Ok(vec![Message::Assistant(self.model.invoke(request, &events).await?)])
     }
 }
 
 /// The node that calls the tools that the model asked for.
-async fn call_tools(tools: FaqTools, state: Arc<Conversation>) -> Result<Vec<Message>, AgentError> {
+async fn call_tools(tools: FaqTools, state: Arc<Conversation>, events: Events<Progress>) -> Result<Vec<Message>, AgentError> {
     let Some(Message::Assistant(assistant)) = state.messages.last() else {
         return Err(AgentError::Graph("tools were called without the assistant".to_owned()));
     };
-    let answers = tools.call_all(&assistant.tool_calls).await?;
+    for call in &assistant.tool_calls {
+        events.progress(Progress::ToolCalled(call.clone())).await;
+    }
+    let answers = tools.call_all(&assistant.tool_calls).await;
+    for answer in &answers {
+        events.progress(Progress::ToolAnswered { call_id: answer.call_id.clone(), is_ok: answer.artifact.is_some() }).await;
+    }
     Ok(answers.into_iter().map(Message::Tool).collect())
 }
 

@@ -2,8 +2,10 @@
 //!
 //! It answers questions from a FAQ file and meets its host over HTTP only, so it knows nothing of
 //! keys, gateways or sessions. In reading order: [`serve`] is the way in, [`faq`] the agent itself,
-//! written with [`graph`], [`tools`] and [`llm`]; [`retrieval`] is what the tools search.
+//! written with [`graph`], [`tools`] and [`llm`]; [`threads`] is what it remembers; [`retrieval`] is what
+//! the tools search, and [`evaluation`] measures how well.
 
+pub mod evaluation;
 pub mod faq;
 pub mod graph;
 pub mod llm;
@@ -11,6 +13,7 @@ pub mod message;
 pub mod retrieval;
 pub mod serve;
 pub mod settings;
+pub mod threads;
 mod tls;
 pub mod tools;
 

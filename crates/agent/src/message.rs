@@ -15,6 +15,22 @@ pub enum Message {
     Tool(ToolMessage),
 }
 
+/// What is told of a turn while it is made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// A piece of the model's text.
+    Token(String),
+    /// A tool is about to be called.
+    ToolCalled(ToolCall),
+    /// A tool has answered.
+    ToolAnswered {
+        /// The id of the call.
+        call_id: String,
+        /// Whether it found what it was called for, or failed.
+        is_ok: bool,
+    },
+}
+
 /// What a model answers: text, tool calls, or both. Without tool calls the text is the answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AssistantMessage {
@@ -22,6 +38,8 @@ pub struct AssistantMessage {
     pub text: String,
     /// The tools to call before the model is asked again.
     pub tool_calls: Vec<ToolCall>,
+    /// The questions of the FAQ entries that the text was taken from, where the model knows them.
+    pub sources: Vec<String>,
 }
 
 /// A model's wish to call a tool.
@@ -51,6 +69,8 @@ pub struct ToolMessage {
 /// The findings behind a tool's text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchArtifact {
+    /// What was searched for.
+    pub query: String,
     /// How the search was made. It says what a score means.
     pub kind: SearchKind,
     /// The FAQ entries found, best first, each once.

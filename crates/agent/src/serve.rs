@@ -1,35 +1,49 @@
 //! The way in: loads the knowledge, sets up the model, and serves the AgentCore contract.
 //!
-//! A call's payload is `{"prompt", "actor_id"?, "thread_id"?}`, its answer
-//! `{"result", "actor_id", "thread_id"}`. Questions and answers are never logged.
+//! A call's payload is `{"prompt", "actor_id"?, "thread_id"?, "stream"?}`, its answer `{"result", "actor_id", "thread_id"}`. With
+//! `"stream": true` it is answered as server-sent events: `{"delta"}` for each piece of the text, `{"tool_call": {"id", "name",
+//! "arguments"}}` and `{"tool_result": {"id", "ok"}}` around each search, and at the end the same object as without. Questions and
+//! answers are never logged.
 
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentcore::{App, Context, HandlerError};
+use agentcore::{Answer, App, Context, HandlerError};
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::faq::{AgentError, FaqAgent};
+use crate::faq::{AgentError, FaqAgent, Question};
+use crate::graph::{Event, Events};
 use crate::llm::provider::ProviderAccess;
 use crate::llm::{Extractive, Model, ModelError, Provider};
+use crate::message::Progress;
 use crate::retrieval::model::ModelFiles;
-use crate::retrieval::{Faq, Knowledge, KnowledgeOptions, SearchError, SearchKind};
+use crate::retrieval::watch::FaqWatch;
+use crate::retrieval::{Faq, Knowledge, KnowledgeOptions, SearchKind};
 use crate::settings::{AgentSettings, ModelChoice};
+use crate::threads::{ThreadKey, Threads};
 use crate::tools::FaqTools;
 
 /// What the model's deadline is earlier than the call's, so that its error can still be told.
 const TELLING: Duration = Duration::from_millis(250);
+/// What callers are documented to be named for a thread when they name none. Such calls have nothing to do with each other.
+const NO_THREAD: [&str; 2] = ["api-session", "default-session"];
+/// Events that may wait for a slow reader.
+const EVENTS_WAITING_MAX: usize = 16;
+/// How often the FAQ's files are looked at for a change.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Serves the agent on `listener` until `shutdown` completes, then lets calls in flight finish.
 ///
 /// `/ping` answers once the knowledge is loaded. Fails when the FAQ cannot be read, the model cannot
 /// be set up, or the listener fails. Missing embedding files are no failure: the search is by
-/// keywords then.
+/// keywords then. When the FAQ's files change they are read anew; calls in flight keep the old ones.
 pub async fn run(
     listener: TcpListener,
     settings: AgentSettings,
@@ -37,37 +51,78 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let began = Instant::now();
     let variable = |name: &str| std::env::var(name).ok();
-    let (knowledge, provider) = tokio::try_join!(load_knowledge(&settings), set_up_provider(&settings, variable))?;
-    let model = match provider {
-        Some(provider) => Model::Provider(Box::new(provider)),
-        None => Model::Extractive(Extractive::new(settings.company_name(), knowledge.entries())),
-    };
-    let search = match knowledge.kind() {
-        SearchKind::Semantic => "semantic",
-        SearchKind::Keyword => "keyword",
-    };
+    let watch = FaqWatch::of(&settings.faq);
+    let (knowledge, provider) = tokio::try_join!(load_knowledge(&settings, None), set_up_provider(&settings, variable))?;
+    let assembly = Assembly { provider: provider.map(Arc::new), threads: Arc::default(), settings };
+    let agent = assembly.agent(knowledge)?;
     tracing::info!(
-        search,
-        model = model.name(),
-        entries = knowledge.entries().len(),
+        search = agent.search,
+        model = agent.model,
+        entries = agent.knowledge.entries().len(),
         load_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         "Agent ready"
     );
-    let agent = FaqAgent::new(model, FaqTools::new(Arc::new(knowledge)), &settings)?;
-    let entrypoint = Arc::new(Entrypoint { agent, settings });
-    App::new(move |payload, context| entrypoint.clone().invoke(payload, context))
-        .run(listener, shutdown)
-        .await
-        .context("failed to serve the agent")
+    let entrypoint = Arc::new(Entrypoint { agent: ArcSwap::from_pointee(agent), assembly });
+    let reloading = tokio::spawn(entrypoint.clone().reload_when_changed(watch));
+    let handler = move |payload, context| entrypoint.clone().invoke(payload, context);
+    let served = App::new(handler).run(listener, shutdown).await.context("failed to serve the agent");
+    reloading.abort();
+    served
 }
 
-/// Reads the FAQ and makes it searchable, on a thread that may block.
-async fn load_knowledge(settings: &AgentSettings) -> anyhow::Result<Knowledge> {
+/// The agent's graph as a Mermaid flowchart, as `frontdesk agent --graph` prints it.
+pub fn graph_drawing() -> anyhow::Result<String> {
+    let settings = AgentSettings::default();
+    let assembly = Assembly { provider: None, threads: Arc::default(), settings };
+    let knowledge = Knowledge::open(Faq::from_entries(Vec::new()), KnowledgeOptions::default())?;
+    Ok(assembly.agent(knowledge)?.faq.to_mermaid())
+}
+
+/// What an agent is made of, but for its knowledge.
+struct Assembly {
+    /// `None` for the built-in model.
+    provider: Option<Arc<Provider>>,
+    threads: Arc<Threads>,
+    settings: AgentSettings,
+}
+
+/// An agent with the knowledge that it was made with.
+struct LoadedAgent {
+    faq: FaqAgent,
+    knowledge: Arc<Knowledge>,
+    search: &'static str,
+    model: String,
+}
+
+impl Assembly {
+    fn agent(&self, knowledge: Knowledge) -> anyhow::Result<LoadedAgent> {
+        let model = match &self.provider {
+            Some(provider) => Model::Provider(provider.clone()),
+            None => Model::Extractive(Box::new(Extractive::new(self.settings.company_name(), knowledge.entries()))),
+        };
+        let search = match knowledge.kind() {
+            SearchKind::Semantic => "semantic",
+            SearchKind::Keyword => "keyword",
+        };
+        let name = model.name().to_owned();
+        let knowledge = Arc::new(knowledge);
+        let faq = FaqAgent::new(model, FaqTools::new(knowledge.clone()), self.threads.clone(), &self.settings)?;
+        Ok(LoadedAgent { faq, knowledge, search, model: name })
+    }
+}
+
+/// Reads the FAQ and makes it searchable, on a thread that may block; with the embedding model of `before`, if that is there.
+async fn load_knowledge(settings: &AgentSettings, before: Option<Arc<Knowledge>>) -> anyhow::Result<Knowledge> {
     let faq: PathBuf = settings.faq.clone();
     let model_dir = settings.model_dir.clone();
     let cache_dir = settings.cache_dir.clone();
     let embedding_threads = settings.embedding_threads;
     let load = move || -> anyhow::Result<Knowledge> {
+        let faq = Faq::read(&faq)?;
+        if let Some(before) = before {
+            let options = KnowledgeOptions { cache_dir, embedding_threads, ..KnowledgeOptions::default() };
+            return Ok(before.with_faq(faq, options)?);
+        }
         let model = ModelFiles::locate(&model_dir)?;
         if model.is_none() {
             tracing::warn!(
@@ -77,7 +132,7 @@ async fn load_knowledge(settings: &AgentSettings) -> anyhow::Result<Knowledge> {
             );
         }
         let options = KnowledgeOptions { model, cache_dir, embedding_threads, ..KnowledgeOptions::default() };
-        Ok(Knowledge::open(Faq::read(&faq)?, options)?)
+        Ok(Knowledge::open(faq, options)?)
     };
     tokio::task::spawn_blocking(load).await.context("the thread that loads the FAQ panicked")?
 }
@@ -97,13 +152,15 @@ async fn set_up_provider(settings: &AgentSettings, variable: impl Fn(&str) -> Op
 }
 
 struct Entrypoint {
-    agent: FaqAgent,
-    settings: AgentSettings,
+    /// Replaced as a whole when the FAQ changes.
+    agent: ArcSwap<LoadedAgent>,
+    assembly: Assembly,
 }
 
 impl Entrypoint {
-    async fn invoke(self: Arc<Self>, payload: Value, _: Context) -> Result<Value, HandlerError> {
-        let prompt = prompt(&payload, self.settings.prompt_chars_max)?;
+    async fn invoke(self: Arc<Self>, payload: Value, context: Context) -> Result<Answer, HandlerError> {
+        let settings = &self.assembly.settings;
+        let text = prompt(&payload, settings.prompt_chars_max)?.to_owned();
         // As in the FAQ agent that this one follows, whatever stands in these fields is echoed.
         let id = |name: &str, default: &str| match payload.get(name) {
             None | Some(Value::Null) => Value::from(default),
@@ -111,15 +168,81 @@ impl Entrypoint {
         };
         let actor_id = id("actor_id", "default-user");
         let thread_id = id("thread_id", "default-session");
+        let thread = thread(context.session_id, &actor_id, &thread_id);
+        let deadline = Instant::now() + Duration::from_millis(settings.deadline_ms);
+        let question = Question { text, thread, deadline: deadline.checked_sub(TELLING).unwrap_or(deadline) };
+        let document = move |result: String| json!({ "result": result, "actor_id": actor_id, "thread_id": thread_id });
 
-        let deadline = Instant::now() + Duration::from_millis(self.settings.deadline_ms);
-        let answer = self.agent.answer(prompt, deadline.checked_sub(TELLING).unwrap_or(deadline));
-        let result = match tokio::time::timeout_at(deadline, answer).await {
-            Ok(answered) => answered.map_err(handler_error)?,
-            Err(_) => return Err(HandlerError::http(504, "the agent found no answer in time")),
-        };
-        Ok(json!({ "result": result, "actor_id": actor_id, "thread_id": thread_id }))
+        let agent = self.agent.load_full();
+        if payload.get("stream") != Some(&Value::Bool(true)) {
+            let result = answer(&agent, &question, deadline, &Events::unwatched()).await?;
+            return Ok(document(result).into());
+        }
+        Ok(Answer::stream(async move |stream| {
+            let (sender, mut receiver) = mpsc::channel(EVENTS_WAITING_MAX);
+            let answering = async move {
+                let events = Events::to(sender);
+                answer(&agent, &question, deadline, &events).await
+            };
+            let telling = async {
+                while let Some(event) = receiver.recv().await {
+                    if let Event::Progress(progress) = event {
+                        stream.send(told(progress)).await;
+                    }
+                }
+            };
+            let (answered, ()) = tokio::join!(answering, telling);
+            stream.send(document(answered?)).await;
+            Ok(())
+        }))
     }
+
+    /// Reads the FAQ anew whenever its files have changed and are at rest. One that cannot be read leaves the old one in force.
+    async fn reload_when_changed(self: Arc<Self>, mut watch: FaqWatch) {
+        loop {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            if !watch.has_changed() {
+                continue;
+            }
+            let before = self.agent.load().knowledge.clone();
+            let loaded = load_knowledge(&self.assembly.settings, Some(before)).await;
+            match loaded.and_then(|knowledge| self.assembly.agent(knowledge)) {
+                Ok(agent) => {
+                    tracing::info!(entries = agent.knowledge.entries().len(), embedded = agent.knowledge.embedded(), "FAQ reloaded");
+                    self.agent.store(Arc::new(agent));
+                }
+                Err(error) => {
+                    tracing::error!(errorMessage = format!("{error:#}"), "The changed FAQ cannot be used; the old one stays in force")
+                }
+            }
+        }
+    }
+}
+
+async fn answer(agent: &LoadedAgent, question: &Question, deadline: Instant, events: &Events<Progress>) -> Result<String, HandlerError> {
+    match tokio::time::timeout_at(deadline, agent.faq.answer(question, events)).await {
+        Ok(answered) => answered.map_err(handler_error),
+        Err(_) => Err(HandlerError::http(504, "the agent found no answer in time")),
+    }
+}
+
+/// The event that tells a reader of `progress`.
+fn told(progress: Progress) -> Value {
+    match progress {
+        Progress::Token(text) => json!({ "delta": text }),
+        Progress::ToolCalled(call) => json!({ "tool_call": { "id": call.id, "name": call.name, "arguments": call.arguments } }),
+        Progress::ToolAnswered { call_id, is_ok } => json!({ "tool_result": { "id": call_id, "ok": is_ok } }),
+    }
+}
+
+/// The conversation that a call belongs to; none when it names none.
+fn thread(session_id: Option<String>, actor_id: &Value, thread_id: &Value) -> Option<ThreadKey> {
+    let name = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    let thread_id = name(thread_id);
+    if thread_id.is_empty() || NO_THREAD.contains(&thread_id.as_str()) {
+        return None;
+    }
+    Some(ThreadKey { session_id: session_id.unwrap_or_default(), actor_id: name(actor_id), thread_id })
 }
 
 /// The question in the payload.
@@ -142,8 +265,8 @@ fn handler_error(error: AgentError) -> HandlerError {
         AgentError::Model(ModelError::TimedOut { .. }) => 504,
         AgentError::Model(ModelError::RateLimited { .. }) => 503,
         AgentError::Model(_) => 502,
-        AgentError::Search(SearchError::Busy) => 503,
-        AgentError::Search(_) | AgentError::Graph(_) => 500,
+        AgentError::ThreadBusy => 504,
+        AgentError::Graph(_) => 500,
     };
     HandlerError::http(status, error.to_string())
 }
@@ -155,6 +278,24 @@ mod tests {
     fn check_prompt(payload: Value, expected: Result<&str, &str>) {
         let found = prompt(&payload, 10).map_err(|error| error.to_string());
         assert_eq!(found, expected.map_err(str::to_owned), "{payload}");
+    }
+
+    #[test]
+    fn a_call_that_names_no_thread_has_none() {
+        let key = |session: Option<&str>, actor: Value, thread_id: Value| thread(session.map(str::to_owned), &actor, &thread_id);
+        assert_eq!(key(Some("s"), json!("a"), json!("api-session")), None);
+        assert_eq!(key(Some("s"), json!("a"), json!("default-session")), None);
+        assert_eq!(key(Some("s"), json!("a"), json!("")), None);
+        let named = ThreadKey { session_id: "s".to_owned(), actor_id: "a".to_owned(), thread_id: "7".to_owned() };
+        assert_eq!(key(Some("s"), json!("a"), json!("7")), Some(named.clone()));
+        assert_eq!(key(Some("s"), json!("a"), json!(7)), Some(named));
+    }
+
+    #[test]
+    fn the_drawing_shows_the_turns_of_assistant_and_tools() {
+        let expected = "flowchart TD\n    start([start]) --> assistant[assistant]\n    assistant[assistant] -.-> tools[tools]\n    \
+                        assistant[assistant] -.-> finish([end])\n    tools[tools] --> assistant[assistant]\n";
+        assert_eq!(graph_drawing().unwrap(), expected);
     }
 
     #[test]

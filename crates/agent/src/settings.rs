@@ -17,7 +17,7 @@ const GROQ_API_KEY: &str = "GROQ_API_KEY";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AgentSettings {
-    /// The FAQ: a CSV file with the header `question,answer`.
+    /// The FAQ: CSV with the header `question,answer`, JSON Lines, Markdown, or a folder of them.
     pub faq: PathBuf,
     /// Whom the agent speaks for: a name, and after a comma what it is.
     pub company: String,

@@ -1,20 +1,24 @@
 //! The three tools over the FAQ that a model may call, and the calling of them.
 //!
-//! A mistake of the model's (an unknown tool, arguments that do not fit) is answered to the model as
-//! text, so that it can try again. A search that fails ends the run. The tools can only search: they
-//! read nothing else, write nothing and reach no network.
+//! A mistake of the model's (an unknown tool, arguments that do not fit) and a search that fails are
+//! answered to the model as text, so that it can try again or say so. The tools can only search: they
+//! read nothing else, write nothing and reach no network, whatever a question or an entry asks for.
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::message::{EntryMatch, SearchArtifact, ToolCall, ToolMessage};
-use crate::retrieval::{Hit, Knowledge, SearchError};
+use crate::retrieval::{Hit, Knowledge};
 
 /// How many tool calls of one turn are served; the rest are refused, with a message to the model.
 const CALLS_PER_TURN_MAX: usize = 8;
+
+/// What a model that made a mistake is asked to do.
+const TRY_AGAIN: &str = "Please correct the call and try again.";
 
 /// How many chunks the plain search and the reformulated one look at.
 const RESULTS: usize = 3;
@@ -40,6 +44,8 @@ enum FaqTool {
 
 /// The plain search's name: the extractive model calls it too.
 pub const SEARCH_FAQ: &str = "search_faq";
+/// The name of the search with a focus: the extractive model follows up with it.
+pub const REFORMULATE_QUERY: &str = "reformulate_query";
 
 /// Every tool, in the order in which a model is told of them.
 const TOOLS: [FaqTool; 3] = [FaqTool::Search, FaqTool::SearchDetailed, FaqTool::Reformulate];
@@ -73,7 +79,7 @@ impl FaqTool {
         match self {
             FaqTool::Search => SEARCH_FAQ,
             FaqTool::SearchDetailed => "search_detailed_faq",
-            FaqTool::Reformulate => "reformulate_query",
+            FaqTool::Reformulate => REFORMULATE_QUERY,
         }
     }
 
@@ -169,40 +175,45 @@ impl FaqTools {
         &self.specifications
     }
 
-    /// Answers every call, in order. One after the other: a search takes a few milliseconds.
-    pub async fn call_all(&self, calls: &[ToolCall]) -> Result<Vec<ToolMessage>, SearchError> {
-        let mut messages = Vec::with_capacity(calls.len());
-        for (index, call) in calls.iter().enumerate() {
-            messages.push(if index < CALLS_PER_TURN_MAX {
-                self.call(call).await?
+    /// Answers every call, side by side; the answers come in the order of the calls.
+    pub async fn call_all(&self, calls: &[ToolCall]) -> Vec<ToolMessage> {
+        join_all(calls.iter().enumerate().map(|(index, call)| async move {
+            if index < CALLS_PER_TURN_MAX {
+                self.call(call).await
             } else {
-                refusal(call, format!("at most {CALLS_PER_TURN_MAX} tool calls at a time"))
-            });
-        }
-        Ok(messages)
+                refusal(call, &format!("at most {CALLS_PER_TURN_MAX} tool calls at a time. {TRY_AGAIN}"))
+            }
+        }))
+        .await
     }
 
-    async fn call(&self, call: &ToolCall) -> Result<ToolMessage, SearchError> {
+    async fn call(&self, call: &ToolCall) -> ToolMessage {
         let Some(tool) = TOOLS.into_iter().find(|tool| tool.name() == call.name) else {
             let names: Vec<_> = self.specifications.iter().map(|tool| tool.name).collect();
             let names = names.join(", ");
-            return Ok(refusal(call, format!("{} is not a valid tool, try one of {names}", call.name)));
+            return refusal(call, &format!("{} is not a valid tool, try one of {names}. {TRY_AGAIN}", call.name));
         };
         let (query, num_results) = match tool.search(&call.arguments) {
             Ok(search) => search,
-            Err(reason) => return Ok(refusal(call, reason)),
+            Err(reason) => return refusal(call, &format!("{reason}. {TRY_AGAIN}")),
         };
-        let hits = self.knowledge.search(&query, num_results).await?;
+        let hits = match self.knowledge.search(&query, num_results).await {
+            Ok(hits) => hits,
+            Err(error) => {
+                tracing::error!(errorMessage = %error, "Search failed");
+                return refusal(call, &format!("{error}. The FAQ cannot be searched right now."));
+            }
+        };
         let texts: Vec<&str> = hits.iter().map(|hit| &*hit.text).collect();
-        Ok(ToolMessage {
+        ToolMessage {
             call_id: call.id.clone(),
             name: call.name.clone(),
             content: texts.join("\n\n"),
-            artifact: Some(self.artifact(&hits)),
-        })
+            artifact: Some(self.artifact(query, &hits)),
+        }
     }
 
-    fn artifact(&self, hits: &[Hit]) -> SearchArtifact {
+    fn artifact(&self, query: String, hits: &[Hit]) -> SearchArtifact {
         let mut matches: Vec<EntryMatch> = Vec::new();
         let mut seen = Vec::new();
         for hit in hits.iter().filter(|hit| {
@@ -213,7 +224,7 @@ impl FaqTools {
             let entry = self.knowledge.entry(hit.entry);
             matches.push(EntryMatch { question: entry.question.clone(), answer: entry.answer.clone(), score: hit.score });
         }
-        SearchArtifact { kind: self.knowledge.kind(), matches }
+        SearchArtifact { query, kind: self.knowledge.kind(), matches }
     }
 }
 
@@ -223,12 +234,7 @@ impl std::fmt::Debug for FaqTools {
     }
 }
 
-/// A message that tells the model what it did wrong.
-fn refusal(call: &ToolCall, reason: String) -> ToolMessage {
-    ToolMessage {
-        call_id: call.id.clone(),
-        name: call.name.clone(),
-        content: format!("Error: {reason}. Please correct the call and try again."),
-        artifact: None,
-    }
+/// A message that tells the model what went wrong.
+fn refusal(call: &ToolCall, reason: &str) -> ToolMessage {
+    ToolMessage { call_id: call.id.clone(), name: call.name.clone(), content: format!("Error: {reason}"), artifact: None }
 }

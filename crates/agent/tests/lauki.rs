@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frontdesk_agent::AgentSettings;
-use frontdesk_agent::faq::FaqAgent;
+use frontdesk_agent::faq::{FaqAgent, Question};
+use frontdesk_agent::graph::Events;
 use frontdesk_agent::llm::{Extractive, Model};
 use frontdesk_agent::retrieval::model::{ModelFiles, default_dir};
 use frontdesk_agent::retrieval::{Faq, Knowledge, KnowledgeOptions};
@@ -54,9 +55,12 @@ async fn check(model: Option<ModelFiles>, at_least: Shares) {
     let questions = std::fs::read_to_string(repository("tests/data/lauki_questions.json")).unwrap();
     let questions: Questions = serde_json::from_str(&questions).unwrap();
     let knowledge = Knowledge::open(faq, KnowledgeOptions { model, ..KnowledgeOptions::default() }).unwrap();
-    let extractive = Model::Extractive(Extractive::new("Lauki", knowledge.entries()));
-    let agent = FaqAgent::new(extractive, FaqTools::new(Arc::new(knowledge)), &AgentSettings::default()).unwrap();
-    let answer = async |question: &str| agent.answer(question, Instant::now() + Duration::from_secs(60)).await.unwrap();
+    let extractive = Model::Extractive(Box::new(Extractive::new("Lauki", knowledge.entries())));
+    let agent = FaqAgent::new(extractive, FaqTools::new(Arc::new(knowledge)), Arc::default(), &AgentSettings::default()).unwrap();
+    let answer = async |question: &str| {
+        let question = Question { text: question.to_owned(), thread: None, deadline: Instant::now() + Duration::from_secs(60) };
+        agent.answer(&question, &Events::unwatched()).await.unwrap()
+    };
 
     let (mut answered, mut shown, mut declined) = (0, 0, 0);
     for Paraphrase { question, entry, also } in &questions.paraphrases {

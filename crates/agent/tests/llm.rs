@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use frontdesk_agent::AgentSettings;
+use frontdesk_agent::graph::Events;
 use frontdesk_agent::llm::provider::ProviderAccess;
 use frontdesk_agent::llm::{ModelRequest, Provider};
 use frontdesk_agent::message::Message;
@@ -140,7 +141,7 @@ async fn complete(double: &LlmDouble, provider: &str, variable: &'static str, ke
     let provider = Provider::new(provider, "openai/gpt-oss-20b", access, |name| (name == variable).then(|| key.to_owned())).await;
     let messages = [Message::Human("hi".to_owned())];
     let request = ModelRequest { system_prompt: "", messages: &messages, tools: &[], deadline: Instant::now() + LONG };
-    provider.unwrap().complete(request).await.map(drop).map_err(|error| error.to_string())
+    provider.unwrap().complete(request, &Events::unwatched()).await.map(drop).map_err(|error| error.to_string())
 }
 
 #[tokio::test]
@@ -170,4 +171,88 @@ async fn a_model_that_cannot_be_set_up_says_why() {
     check_setup("grok", None, "there is no model provider `grok`").await;
     check_setup("groq", None, "set the variable GROQ_API_KEY").await;
     check_setup("openai", Some("localhost"), "the base URL `localhost` is not a URL").await;
+}
+
+/// The events of one streamed question while the model behaves as `mode`.
+async fn stream(mode: Mode, deadline: Duration) -> Vec<Value> {
+    let double = LlmDouble::start(ANY_PORT, mode).await.unwrap();
+    let settings = AgentSettings {
+        model: "openai:test-model".parse().unwrap(),
+        base_url: Some(double.base_url()),
+        deadline_ms: u64::try_from(deadline.as_millis()).unwrap(),
+        ..AgentSettings::default()
+    };
+    let agent = asking::Agent::start(FAQ, settings).await;
+    let (status, body) = agent.send(&json!({ "prompt": "How do I activate roaming?", "stream": true }), "").await;
+    assert_eq!(status, 200);
+    asking::events(&body)
+}
+
+#[tokio::test]
+async fn a_streamed_answer_comes_word_by_word() {
+    let events = stream(Mode::Instant, LONG).await;
+    assert_eq!(events[0]["tool_call"]["name"], "search_faq");
+    assert_eq!(events[0]["tool_call"]["arguments"], json!({ "query": "How do I activate roaming?" }), "put together from its pieces");
+    assert_eq!(events[1]["tool_result"], json!({ "id": "call_1", "ok": true }));
+    let words: Vec<&str> = events.iter().filter_map(|event| event["delta"].as_str()).collect();
+    assert_eq!(words, ["Dial ", "*123# ", "and ", "choose ", "Roaming."]);
+    assert_eq!(events.last().unwrap()["result"], "Dial *123# and choose Roaming.");
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_streamed_call_is_told_to_the_model() {
+    let events = stream(Mode::BadArguments, LONG).await;
+    let outcomes: Vec<_> = events.iter().filter_map(|event| event["tool_result"]["ok"].as_bool()).collect();
+    assert_eq!(outcomes, [false, false]);
+    let result = events.last().unwrap()["result"].as_str().unwrap();
+    assert!(result.contains("not a JSON object") && result.contains("expected a string"), "{result}");
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_ends_with_its_reason() {
+    let check = async |mode: Mode, expected: &str| {
+        let events = stream(mode.clone(), MEDIUM).await;
+        let error = events.last().unwrap()["error"].as_str().unwrap_or_else(|| panic!("{mode:?}: {events:?}"));
+        assert!(error.contains(expected), "{mode:?}: {error}");
+        events
+    };
+    let events = check(Mode::Close, "the stream broke off").await;
+    assert_eq!(events[0]["delta"], "I was going to", "what was told is not told again by another attempt");
+    assert_eq!(events.len(), 2);
+    check(Mode::Endless, "is longer than").await;
+    check(Mode::Hang, "did not answer within").await;
+    check(failing(401, None, None), "refused the request: 401").await;
+    check(Mode::Silent, "neither text nor a tool call").await;
+}
+
+#[tokio::test]
+async fn a_thread_is_told_to_the_model() {
+    let double = LlmDouble::start(ANY_PORT, Mode::Instant).await.unwrap();
+    let settings =
+        AgentSettings { model: "openai:test-model".parse().unwrap(), base_url: Some(double.base_url()), ..AgentSettings::default() };
+    let agent = asking::Agent::start(FAQ, settings).await;
+    for prompt in ["How do I activate roaming?", "How much?"] {
+        let (status, body) = agent.ask(&json!({ "prompt": prompt, "thread_id": "trip" })).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let last = double.recorded().pop().unwrap().body;
+    let said: Vec<_> = last["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
+    assert_eq!(said, ["system", "user", "assistant", "user", "assistant", "tool"]);
+    assert_eq!(last["messages"][2]["content"], "Dial *123# and choose Roaming.");
+}
+
+#[tokio::test]
+async fn questions_of_one_thread_wait_for_each_other() {
+    let double = LlmDouble::start(ANY_PORT, Mode::Slow(Duration::from_millis(50))).await.unwrap();
+    let settings =
+        AgentSettings { model: "openai:test-model".parse().unwrap(), base_url: Some(double.base_url()), ..AgentSettings::default() };
+    let agent = asking::Agent::start(FAQ, settings).await;
+    let (first, second) = (
+        json!({ "prompt": "How do I activate roaming?", "thread_id": "trip" }),
+        json!({ "prompt": "How do I pay my bill?", "thread_id": "trip" }),
+    );
+    let ((first, _), (second, _)) = tokio::join!(agent.ask(&first), agent.ask(&second));
+    assert_eq!((first, second), (200, 200));
+    let turns: Vec<usize> = double.recorded().iter().map(|request| request.body["messages"].as_array().unwrap().len()).collect();
+    assert_eq!(turns, [2, 4, 4, 6], "the second question knows of the first and its answer");
 }

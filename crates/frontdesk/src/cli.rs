@@ -43,6 +43,8 @@ enum Command {
     /// The embedding model's files
     #[command(subcommand)]
     Model(commands::model::ModelCommand),
+    /// Measure how well an FAQ is searched, on labelled questions
+    Eval(commands::eval::EvalArguments),
     /// Be the agent: serve the AgentCore contract on a port (started by `up`, or in a container)
     Agent(commands::agent::AgentArguments),
     /// Print the reference page of all settings, as Markdown
@@ -66,6 +68,10 @@ impl Cli {
             Command::Status(arguments) => commands::status::run(&arguments, &load(Vec::new())?),
             Command::Keys(command) => commands::keys::run(&command, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
+            Command::Eval(arguments) => {
+                let settings = load(arguments.overrides())?;
+                commands::eval::run(&arguments, &settings.agent)
+            }
             Command::Agent(arguments) => {
                 let settings = load(arguments.overrides())?;
                 commands::agent::run(&arguments, settings.agent)

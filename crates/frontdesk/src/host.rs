@@ -32,8 +32,10 @@ use crate::seed::{self, SeededHost};
 use crate::settings::{self, Settings};
 use crate::transport::InProcess;
 
-/// The name under which the API's method finds the proxy.
+/// The name under which `/invoke` finds the proxy.
 const PROXY: &str = "agentcore-proxy";
+/// The name under which `/stream` finds it.
+const STREAMING_PROXY: &str = "agentcore-proxy-streaming";
 /// Variables that an agent inherits: where programs, homes, certificates and proxies are. Nothing else of the host's environment reaches it.
 const INHERITED: [&str; 13] = [
     "PATH",
@@ -114,8 +116,12 @@ impl Host {
             proxy_role.credentials,
             Arc::new(InProcess::new(control.clone())),
         )?;
-        let api = RestApi::for_agent(rest_api_id, "AgentCore-FAQ-API".to_owned(), &settings.gateway.stage, PROXY);
-        let integrations = HashMap::from([(PROXY, Arc::new(ProxyIntegration(Arc::new(proxy))) as Arc<dyn Integration>)]);
+        let api = RestApi::for_agent(rest_api_id, "AgentCore-FAQ-API".to_owned(), &settings.gateway.stage, PROXY, STREAMING_PROXY);
+        let proxy = Arc::new(proxy);
+        let integrations: HashMap<_, Arc<dyn Integration>> = HashMap::from([
+            (PROXY, Arc::new(ProxyIntegration { proxy: proxy.clone(), is_streaming: false }) as Arc<dyn Integration>),
+            (STREAMING_PROXY, Arc::new(ProxyIntegration { proxy, is_streaming: true })),
+        ]);
         let limits = GatewayLimits {
             body_bytes_max: settings.gateway.body_bytes_max,
             integration_timeout: Duration::from_millis(settings.gateway.integration_timeout_ms),
@@ -291,11 +297,14 @@ fn now_unix() -> i64 {
 }
 
 /// The gateway's seam, filled by the proxy.
-struct ProxyIntegration(Arc<Proxy>);
+struct ProxyIntegration {
+    proxy: Arc<Proxy>,
+    is_streaming: bool,
+}
 
 impl Integration for ProxyIntegration {
     fn call(&self, request: Request<Body>) -> Answering {
-        let proxy = self.0.clone();
+        let (proxy, is_streaming) = (self.proxy.clone(), self.is_streaming);
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(|| IntegrationError::Failed("no caller".into()))?;
@@ -306,6 +315,10 @@ impl Integration for ProxyIntegration {
                 trace_id: caller.trace_id,
                 time_left: caller.time_left,
             };
+            if is_streaming {
+                let answered = proxy.handle_stream(&body, &caller, now()).await.map_err(|_| IntegrationError::TimedOut)?;
+                return Ok(answered.map(|body| body.map_err(Into::into).boxed_unsync()));
+            }
             let answered = proxy.handle(&body, &caller, now()).await;
             let response: Response<bytes::Bytes> = answered.map_err(|_| IntegrationError::TimedOut)?;
             Ok(response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))

@@ -34,7 +34,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "usage_plan.rate_limit", help: "Requests a second for each key in the long run; 0 means unlimited." },
     Setting { path: "usage_plan.burst_limit", help: "Requests that one key may send at once." },
     Setting { path: "usage_plan.quota_limit", help: "Requests a day (UTC) for each key; 0 means unlimited." },
-    Setting { path: "agent.faq", help: "The FAQ: a CSV file with the header `question,answer`." },
+    Setting { path: "agent.faq", help: "The FAQ: CSV with the header `question,answer`, JSON Lines, Markdown, or a folder of them." },
     Setting { path: "agent.company", help: "Whom the agent speaks for: a name, and after a comma what it is." },
     Setting { path: "agent.system_prompt", help: "The whole system prompt, instead of the built-in one." },
     Setting { path: "agent.model", help: "`auto`, `extractive`, or `PROVIDER:NAME` such as `groq:openai/gpt-oss-20b`." },

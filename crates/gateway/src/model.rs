@@ -63,14 +63,18 @@ pub struct RestApi {
 }
 
 impl RestApi {
-    /// The API that stands in front of an agent: `POST /invoke` with a key, handed to `integration`, and its CORS preflight without one.
+    /// The API that stands in front of an agent: with a key `POST /invoke`, handed to the integration `invoke`, and `POST /stream`, handed
+    /// to `stream`; and their CORS preflights without one. Streaming has a resource of its own because on AWS it is a property of the
+    /// integration.
     #[must_use]
-    pub fn for_agent(id: String, name: String, stage: &str, integration: &'static str) -> RestApi {
-        let post = Method { api_key_required: true, integration: MethodIntegration::Proxy(integration) };
-        let options = Method { api_key_required: false, integration: MethodIntegration::CorsPreflight };
-        let methods = [(Verb::POST, post), (Verb::OPTIONS, options)].map(|(verb, method)| (verb.to_string(), method));
-        let invoke = Resource { path: "/invoke".to_owned(), methods: BTreeMap::from(methods) };
-        let deployment = Arc::new(Deployment { resources: vec![invoke] });
+    pub fn for_agent(id: String, name: String, stage: &str, invoke: &'static str, stream: &'static str) -> RestApi {
+        let resource = |path: &str, integration| {
+            let post = Method { api_key_required: true, integration: MethodIntegration::Proxy(integration) };
+            let options = Method { api_key_required: false, integration: MethodIntegration::CorsPreflight };
+            let methods = [(Verb::POST, post), (Verb::OPTIONS, options)].map(|(verb, method)| (verb.to_string(), method));
+            Resource { path: path.to_owned(), methods: BTreeMap::from(methods) }
+        };
+        let deployment = Arc::new(Deployment { resources: vec![resource("/invoke", invoke), resource("/stream", stream)] });
         RestApi { id, name, stages: vec![Stage { name: stage.to_owned(), deployment }] }
     }
 }

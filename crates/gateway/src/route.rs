@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn check(host: &str, verb: &str, path: &str, expected: &str) {
-        let apis = ["seeded", "other"].map(|id| RestApi::for_agent(id.to_owned(), id.to_owned(), "prod", "agent"));
+        let apis = ["seeded", "other"].map(|id| RestApi::for_agent(id.to_owned(), id.to_owned(), "prod", "agent", "agent-streaming"));
         let found = match route(&apis, Some(host), path, verb) {
             Ok(route) => format!("{} {} {}", route.api.id, route.stage.name, route.resource.path),
             Err(answer) => answer.message().to_owned(),

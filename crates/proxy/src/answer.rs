@@ -4,11 +4,24 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
+use crate::Body;
 use crate::payload::Refused;
 
 /// The agent's own answer, as it is.
 pub(crate) fn success(body: Bytes) -> Response<Bytes> {
     respond(StatusCode::OK, body)
+}
+
+/// The agent's events, as they come.
+pub(crate) fn streamed(response: Response<Body>) -> Response<Body> {
+    let (agentcore, body) = response.into_parts();
+    let mut response = Response::new(body);
+    let json = HeaderValue::from_static("application/json");
+    let content_type = agentcore.headers.get(header::CONTENT_TYPE).cloned().unwrap_or(json);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    // A cache or a buffering proxy on the way would hold back what is meant to be read at once.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
 }
 
 /// A body that was refused before anything was called.

@@ -96,6 +96,13 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
+/// How an answer is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answering {
+    Whole,
+    Streamed,
+}
+
 /// The call's deadline passed. Everything else that can go wrong is an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("AgentCore did not answer within the time left")]
@@ -117,33 +124,66 @@ impl Proxy {
     /// # Errors
     /// [`TimedOut`], for which the gateway has an answer of its own.
     pub async fn handle(&self, body: &[u8], caller: &Caller, now: OffsetDateTime) -> Result<Response<Bytes>, TimedOut> {
-        let question = match payload::parse(body, self.settings.prompt_chars_max) {
-            Ok(question) => question,
-            Err(refused) => return Ok(answer::refused(&refused)),
-        };
-        let session_id = session::session_id(caller.api_key_id.as_deref(), &question);
-        let request = match self.signed(question.to_agent(), &session_id, caller, now) {
+        let request = match self.request(body, Answering::Whole, caller, now) {
             Ok(request) => request,
-            Err(error) => return Ok(answer::internal(&*error)),
+            Err(refusal) => return Ok(refusal),
         };
-        // One second before the caller gives up, so that the answer is ours to word.
-        let time_left = caller.time_left.saturating_sub(Duration::from_secs(1));
-        match tokio::time::timeout(time_left, self.carry(request)).await {
-            Ok(Ok((status, body))) if status == StatusCode::OK => Ok(answer::success(body)),
-            Ok(Ok((status, body))) => Ok(answer::agentcore_error(status, &body)),
-            Ok(Err(error)) => {
-                tracing::error!(request_id = caller.request_id, error = &*error as &dyn std::error::Error, "AgentCore cannot be reached");
-                Ok(answer::internal(&*error))
-            }
-            Err(_) => Err(TimedOut),
+        let carried = async {
+            let response = self.transport.send(request).await?;
+            let status = response.status();
+            Ok((status, whole(response.into_body()).await?))
+        };
+        match self.within(caller, carried).await? {
+            Ok((StatusCode::OK, body)) => Ok(answer::success(body)),
+            Ok((status, body)) => Ok(answer::agentcore_error(status, &body)),
+            Err(failure) => Ok(failure),
         }
     }
 
-    async fn carry(&self, request: SignedRequest) -> Result<(StatusCode, Bytes), BoxError> {
-        let response = self.transport.send(request).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
-        Ok((status, body))
+    /// As [`Proxy::handle`], but the answer is streamed as server-sent events while the agent writes it. The time limit is for its
+    /// beginning; the agent ends it. Dropping the response's body ends the agent's work.
+    ///
+    /// # Errors
+    /// As [`Proxy::handle`].
+    pub async fn handle_stream(&self, body: &[u8], caller: &Caller, now: OffsetDateTime) -> Result<Response<Body>, TimedOut> {
+        let at_once =
+            |answer: Response<Bytes>| answer.map(|body| http_body_util::Full::new(body).map_err(|never| match never {}).boxed_unsync());
+        let request = match self.request(body, Answering::Streamed, caller, now) {
+            Ok(request) => request,
+            Err(refusal) => return Ok(at_once(refusal)),
+        };
+        let carried = async {
+            let response = self.transport.send(request).await?;
+            let status = response.status();
+            if status == StatusCode::OK { Ok(Ok(response)) } else { Ok(Err((status, whole(response.into_body()).await?))) }
+        };
+        match self.within(caller, carried).await? {
+            Ok(Ok(response)) => Ok(answer::streamed(response)),
+            Ok(Err((status, body))) => Ok(at_once(answer::agentcore_error(status, &body))),
+            Err(failure) => Ok(at_once(failure)),
+        }
+    }
+
+    /// The signed request for a caller's body, or what the caller is told instead.
+    fn request(&self, body: &[u8], answering: Answering, caller: &Caller, now: OffsetDateTime) -> Result<SignedRequest, Response<Bytes>> {
+        let question = payload::parse(body, self.settings.prompt_chars_max).map_err(|refused| answer::refused(&refused))?;
+        let session_id = session::session_id(caller.api_key_id.as_deref(), &question);
+        let payload = question.to_agent(answering == Answering::Streamed);
+        self.signed(payload, &session_id, caller, now).map_err(|error| answer::internal(&*error))
+    }
+
+    /// Waits for `carried` until one second before the caller gives up, so that the answer is ours to word.
+    async fn within<T>(
+        &self,
+        caller: &Caller,
+        carried: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<Result<T, Response<Bytes>>, TimedOut> {
+        let time_left = caller.time_left.saturating_sub(Duration::from_secs(1));
+        let carried = tokio::time::timeout(time_left, carried).await.map_err(|_| TimedOut)?;
+        Ok(carried.map_err(|error| {
+            tracing::error!(request_id = caller.request_id, error = &*error as &dyn std::error::Error, "AgentCore cannot be reached");
+            answer::internal(&*error)
+        }))
     }
 
     fn signed(&self, payload: Bytes, session_id: &str, caller: &Caller, now: OffsetDateTime) -> Result<SignedRequest, BoxError> {
@@ -159,6 +199,11 @@ impl Proxy {
         sigv4::sign(&mut parts, &BodyHash::of(&payload), &self.credentials, scope, &self.signing_keys, now)?;
         Ok(Request::from_parts(parts, http_body_util::Full::new(payload)))
     }
+}
+
+/// An answer of AgentCore as a whole.
+async fn whole(body: Body) -> Result<Bytes, BoxError> {
+    Ok(Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes())
 }
 
 /// Everything but RFC 3986's unreserved characters, as `urllib.parse.quote(…, safe='')` and the AWS SDKs encode a path segment.

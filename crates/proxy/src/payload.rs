@@ -23,14 +23,16 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// The agent's payload: `{"prompt", "actor_id", "thread_id"}`, with the documented defaults.
-    pub(crate) fn to_agent(&self) -> Bytes {
+    /// The agent's payload: `{"prompt", "actor_id", "thread_id"}`, with the documented defaults; and `"stream": true` where the answer is
+    /// wanted in pieces.
+    pub(crate) fn to_agent(&self, stream: bool) -> Bytes {
         let payload = Payload {
             prompt: &self.prompt,
             actor_id: self.actor_id.as_deref().unwrap_or(DEFAULT_ACTOR_ID),
             thread_id: self.thread_id.as_deref().unwrap_or(DEFAULT_THREAD_ID),
+            stream,
         };
-        serde_json::to_vec(&payload).expect("three strings always serialize").into()
+        serde_json::to_vec(&payload).expect("strings always serialize").into()
     }
 }
 
@@ -39,6 +41,8 @@ struct Payload<'a> {
     prompt: &'a str,
     actor_id: &'a str,
     thread_id: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
 }
 
 /// Why a body is refused.
@@ -85,7 +89,7 @@ mod tests {
 
     fn check(body: &str, expected: &str) {
         let told = match parse(body.as_bytes(), 10) {
-            Ok(question) => String::from_utf8(question.to_agent().to_vec()).unwrap(),
+            Ok(question) => String::from_utf8(question.to_agent(false).to_vec()).unwrap(),
             Err(refused) => refused.to_string(),
         };
         assert_eq!(told, expected, "{body}");
@@ -97,6 +101,12 @@ mod tests {
         check(r#"{"prompt":"hi"}"#, defaults);
         check(r#"{"prompt":"hi","actor_id":null,"thread_id":null,"more":1}"#, defaults);
         check(r#"{"prompt":"hi","actor_id":"a","thread_id":"t"}"#, r#"{"prompt":"hi","actor_id":"a","thread_id":"t"}"#);
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_in_the_payload() {
+        let question = parse(br#"{"prompt":"hi","actor_id":"a","thread_id":"t"}"#, 10).unwrap();
+        assert_eq!(question.to_agent(true), r#"{"prompt":"hi","actor_id":"a","thread_id":"t","stream":true}"#);
     }
 
     #[test]

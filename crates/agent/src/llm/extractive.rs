@@ -1,16 +1,15 @@
 //! The built-in model: it answers in the FAQ's own words and needs no key and no network.
 //!
-//! It takes a language model's part in the same graph. Asked a question it plans one search; given the search's findings it
-//! says the best entry's answer and names the entry, or says that the FAQ has none. It invents nothing. Where a language
-//! model reads a tool's text, this one reads the artifact beside it, which has the scores.
+//! It takes a language model's part in the same graph. Asked a question it plans its searches ([`plan`]); given their findings
+//! it says the best entry's answer and names the entry, joins two entries when two things were asked, or says that the FAQ has
+//! no answer. It invents nothing. Where a language model reads a tool's text, this one reads the artifact beside it, which has
+//! the scores; an instruction inside a question or an entry is text to it and nothing more.
 
-use serde_json::json;
-
+use super::plan::{self, FOLLOW_UP, PARTS, WHOLE};
 use super::small_talk::{self, SmallTalk};
 use super::vocabulary::{Support, Vocabulary};
-use crate::message::{AssistantMessage, EntryMatch, Message, SearchArtifact, ToolCall};
+use crate::message::{AssistantMessage, EntryMatch, Message, SearchArtifact};
 use crate::retrieval::{FaqEntry, SearchKind};
-use crate::tools::SEARCH_FAQ;
 
 /// How the confidence in a finding is made, and what it is good for.
 ///
@@ -45,6 +44,9 @@ const SEMANTIC: Calibration = Calibration { support_weight: 0.1, sure: 0.45, pos
 /// would be two more right answers in a hundred, but twenty more wrong ones.
 const KEYWORD: Calibration = Calibration { support_weight: 0.0, sure: 0.6, possible: 0.35, close: 0.15 };
 
+/// What a question that begins with "and" or "what about" gains for being taken together with the subject.
+const CONTINUATION_BONUS: f32 = 0.1;
+
 /// How many other questions are offered.
 const OFFERS_MAX: usize = 3;
 
@@ -70,47 +72,105 @@ impl Extractive {
         let Some((index, question)) = question else {
             return say(self.purpose());
         };
-        let findings: Vec<&SearchArtifact> = messages[index..]
-            .iter()
-            .filter_map(|message| match message {
-                Message::Tool(tool) => tool.artifact.as_ref(),
+        let (said_before, since) = messages.split_at(index);
+        let stripped = small_talk::without_greeting(question);
+        let subject = subject(said_before);
+        if !since.iter().any(|message| matches!(message, Message::Tool(_))) {
+            return match small_talk::recognize(question) {
+                Some(small_talk) => say(self.chat(small_talk)),
+                None => AssistantMessage { tool_calls: plan::searches(stripped, subject), ..AssistantMessage::default() },
+            };
+        }
+        let findings = |id: &str| {
+            since.iter().find_map(|message| match message {
+                Message::Tool(tool) if tool.call_id == id => tool.artifact.as_ref(),
                 _ => None,
             })
-            .collect();
-        match (findings.as_slice(), small_talk::recognize(question)) {
-            ([], Some(small_talk)) => say(self.chat(small_talk)),
-            ([], None) => plan_search(small_talk::without_greeting(question)),
-            ([findings @ .., last], _) => {
-                // One search is planned, so there is one finding; were there more, the best of all would count.
-                let best = findings.iter().fold(*last, |best, next| if top_score(next) > top_score(best) { next } else { best });
-                say(self.conclude(small_talk::without_greeting(question), best))
-            }
+        };
+        let Some(whole) = findings(WHOLE) else {
+            return say("I am sorry, but I cannot search the FAQ right now. Please ask again in a moment.".to_owned());
+        };
+        let parts: Vec<&SearchArtifact> = PARTS.iter().filter_map(|id| findings(id)).collect();
+        if let Some(joined) = self.join(&parts) {
+            return joined;
+        }
+        match (findings(FOLLOW_UP), subject) {
+            (Some(follow_up), Some(subject)) => self.conclude(&self.follow(stripped, whole, follow_up, subject)),
+            _ => self.conclude(whole),
         }
     }
 
-    /// How likely it is that the best of `findings` answers `question`, in a unit of its own for each kind of search. 0 when nothing was
-    /// found.
-    pub fn confidence(&self, question: &str, findings: &SearchArtifact) -> f32 {
-        let Support { shared, unknown } = self.vocabulary.support(question, &findings.matches);
+    /// The answer to a question with several parts: an entry for each, where at least two different ones answer for sure.
+    fn join(&self, parts: &[&SearchArtifact]) -> Option<AssistantMessage> {
+        let mut answers: Vec<&EntryMatch> = Vec::new();
+        for part in parts {
+            let best = part.matches.first()?;
+            if self.confidence(part) < calibration(part.kind).sure {
+                return None;
+            }
+            if !answers.iter().any(|answer| answer.question == best.question) {
+                answers.push(best);
+            }
+        }
+        if answers.len() < 2 {
+            return None;
+        }
+        let text = answers.iter().map(|entry| sourced(entry)).collect::<Vec<_>>().join("\n\n");
+        Some(AssistantMessage {
+            text,
+            sources: answers.iter().map(|entry| entry.question.clone()).collect(),
+            ..AssistantMessage::default()
+        })
+    }
+
+    /// Which findings answer a question that leans on what was said about `subject`: those of the question alone, or those with the
+    /// subject. The entry that was just given is not given again unless nothing else answers.
+    fn follow(&self, question: &str, whole: &SearchArtifact, follow_up: &SearchArtifact, subject: &str) -> SearchArtifact {
+        let (mut given, others): (Vec<EntryMatch>, Vec<EntryMatch>) =
+            follow_up.matches.iter().cloned().partition(|found| found.question == subject);
+        let others = SearchArtifact { matches: others, ..follow_up.clone() };
+        let is_sure = |findings: &SearchArtifact| self.confidence(findings) >= calibration(findings.kind).sure;
+        let bonus = if plan::continues(question) { CONTINUATION_BONUS } else { 0.0 };
+        if is_sure(&others) && self.confidence(&others) + bonus >= self.confidence(whole) {
+            return others;
+        }
+        if is_sure(whole) && bonus == 0.0 {
+            return whole.clone();
+        }
+        // Both are doubtful: the entry that was given may hold this answer too.
+        given.extend(others.matches);
+        SearchArtifact { matches: given, ..others }
+    }
+
+    /// How likely it is that the best of `findings` answers what was searched for, in a unit of its own for each kind of search. 0 when
+    /// nothing was found.
+    pub fn confidence(&self, findings: &SearchArtifact) -> f32 {
+        let Support { shared, unknown } = self.vocabulary.support(&findings.query, &findings.matches);
         findings.matches.first().map_or(0.0, |best| best.score + calibration(findings.kind).support_weight * (shared - unknown))
     }
 
+    /// Whether `findings` are enough for an answer.
+    pub fn would_answer(&self, findings: &SearchArtifact) -> bool {
+        !findings.matches.is_empty() && self.confidence(findings) >= calibration(findings.kind).possible
+    }
+
     /// The answer that `findings` allow.
-    fn conclude(&self, question: &str, findings: &SearchArtifact) -> String {
+    fn conclude(&self, findings: &SearchArtifact) -> AssistantMessage {
         let calibration = calibration(findings.kind);
         let Some((best, others)) = findings.matches.split_first() else {
-            return self.decline(&[]);
+            return say(self.decline(&[]));
         };
-        let confidence = self.confidence(question, findings);
-        let EntryMatch { question, answer, .. } = best;
-        if confidence >= calibration.sure {
-            format!("{answer}\n\nSource: “{question}”")
-        } else if confidence >= calibration.possible {
-            let others = offer("Other questions that come close:", close(others, calibration));
-            format!("This may be what you are looking for:\n\n{answer}\n\nSource: “{question}”{others}")
-        } else {
-            self.decline(close(&findings.matches, calibration))
+        let confidence = self.confidence(findings);
+        if confidence < calibration.possible {
+            return say(self.decline(close(&findings.matches, calibration)));
         }
+        let text = if confidence >= calibration.sure {
+            sourced(best)
+        } else {
+            let others = offer("Other questions that come close:", close(others, calibration));
+            format!("This may be what you are looking for:\n\n{}{others}", sourced(best))
+        };
+        AssistantMessage { text, sources: vec![best.question.clone()], ..AssistantMessage::default() }
     }
 
     fn decline(&self, closest: &[EntryMatch]) -> String {
@@ -146,16 +206,21 @@ fn calibration(kind: SearchKind) -> Calibration {
 }
 
 fn say(text: String) -> AssistantMessage {
-    AssistantMessage { text, tool_calls: Vec::new() }
+    AssistantMessage { text, ..AssistantMessage::default() }
 }
 
-fn plan_search(query: &str) -> AssistantMessage {
-    let call = ToolCall { id: "search".to_owned(), name: SEARCH_FAQ.to_owned(), arguments: json!({ "query": query }) };
-    AssistantMessage { text: String::new(), tool_calls: vec![call] }
+/// An entry's answer and where it comes from.
+fn sourced(entry: &EntryMatch) -> String {
+    format!("{}\n\nSource: “{}”", entry.answer, entry.question)
 }
 
-fn top_score(findings: &SearchArtifact) -> f32 {
-    findings.matches.first().map_or(f32::NEG_INFINITY, |best| best.score)
+/// What the conversation is about: the entry that was given last, or the last question that got none.
+fn subject(said_before: &[Message]) -> Option<&str> {
+    said_before.iter().rev().find_map(|message| match message {
+        Message::Assistant(assistant) if !assistant.sources.is_empty() => assistant.sources.last().map(String::as_str),
+        Message::Human(question) if small_talk::recognize(question).is_none() => Some(question.as_str()),
+        _ => None,
+    })
 }
 
 /// Those of `matches`, best first, that are near enough to be offered.
@@ -175,6 +240,8 @@ fn offer(heading: &str, matches: &[EntryMatch]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::message::ToolMessage;
 
@@ -182,31 +249,52 @@ mod tests {
     const PRICE: &str = "How much does roaming cost?";
 
     fn model() -> Extractive {
-        let entry = |question: &str, answer: &str| FaqEntry { question: question.to_owned(), answer: answer.to_owned() };
+        let entry = |question: &str, answer: &str| FaqEntry { question: question.to_owned(), answer: answer.to_owned(), id: None };
         Extractive::new("Lauki", &[entry(ROAMING, "Dial *123#."), entry(PRICE, "€1 a day.")])
+    }
+
+    /// The entries as a search for `query` finds them with these scores, best first.
+    fn findings(query: &str, kind: SearchKind, roaming: f32, price: f32) -> SearchArtifact {
+        let found = |question: &str, answer: &str, score| EntryMatch { question: question.to_owned(), answer: answer.to_owned(), score };
+        let mut matches = vec![found(ROAMING, "Dial *123#.", roaming), found(PRICE, "€1 a day.", price)];
+        matches.sort_by(|a, b| b.score.total_cmp(&a.score));
+        SearchArtifact { query: query.to_owned(), kind, matches }
+    }
+
+    /// The model's last word on `question` after `said_before`; `found` is what the call with an id finds.
+    fn last_word(said_before: &[Message], question: &str, found: impl Fn(&str) -> SearchArtifact) -> AssistantMessage {
+        let mut messages = said_before.to_vec();
+        messages.push(Message::Human(question.to_owned()));
+        let planned = model().answer(&messages);
+        assert!(!planned.tool_calls.is_empty(), "{question}: searches are planned, not {planned:?}");
+        messages.push(Message::Assistant(planned.clone()));
+        messages.extend(planned.tool_calls.into_iter().map(|call| {
+            Message::Tool(ToolMessage {
+                artifact: Some(found(&call.id)),
+                call_id: call.id,
+                name: call.name,
+                content: "not read".to_owned(),
+            })
+        }));
+        let answer = model().answer(&messages);
+        assert!(answer.tool_calls.is_empty(), "{answer:?}");
+        answer
     }
 
     /// The model's last word on `question` when the search finds `roaming` and `price` with these scores.
     fn check(question: &str, kind: SearchKind, roaming: f32, price: f32, expected: &str) {
-        let found = |question: &str, answer: &str, score| EntryMatch { question: question.to_owned(), answer: answer.to_owned(), score };
-        let matches = vec![found(ROAMING, "Dial *123#.", roaming), found(PRICE, "€1 a day.", price)];
-        let planned = model().answer(&[Message::Human(question.to_owned())]);
-        let [call] = planned.tool_calls.as_slice() else { panic!("one search is planned, not {planned:?}") };
-        assert_eq!((call.name.as_str(), &call.arguments), ("search_faq", &json!({ "query": question })));
-        let answer = model().answer(&[
-            Message::Human(question.to_owned()),
-            Message::Assistant(planned.clone()),
-            Message::Tool(ToolMessage {
-                call_id: call.id.clone(),
-                name: call.name.clone(),
-                content: "not read".to_owned(),
-                artifact: Some(SearchArtifact { kind, matches }),
-            }),
-        ]);
-        assert_eq!((answer.text.as_str(), answer.tool_calls.len()), (expected, 0));
+        let answer = last_word(&[], question, |_| findings(question, kind, roaming, price));
+        assert_eq!(answer.text, expected);
     }
 
     const DECLINE: &str = "I am sorry, but the Lauki FAQ has no answer to that. Please ask in other words, or contact Lauki's support.";
+
+    #[test]
+    fn a_question_is_looked_up_as_it_is() {
+        let planned = model().answer(&[Message::Human("Hi, activate roaming".to_owned())]);
+        let [call] = planned.tool_calls.as_slice() else { panic!("one search is planned, not {planned:?}") };
+        assert_eq!((call.name.as_str(), &call.arguments), ("search_faq", &json!({ "query": "activate roaming" })));
+    }
 
     #[test]
     fn the_score_decides_between_answer_offer_and_decline() {
@@ -231,9 +319,63 @@ mod tests {
     }
 
     #[test]
+    fn two_questions_get_two_answers() {
+        let question = "How can I switch on roaming and what does it cost abroad?";
+        let by_part = |id: &str| match id {
+            "search-part-1" => findings("How can I switch on roaming", SearchKind::Semantic, 0.8, 0.5),
+            "search-part-2" => findings("what does it cost abroad?", SearchKind::Semantic, 0.4, 0.7),
+            _ => findings(question, SearchKind::Semantic, 0.6, 0.6),
+        };
+        let answer = last_word(&[], question, by_part);
+        assert_eq!(answer.text, format!("Dial *123#.\n\nSource: “{ROAMING}”\n\n€1 a day.\n\nSource: “{PRICE}”"));
+        assert_eq!(answer.sources, [ROAMING, PRICE]);
+        // One part without an answer: the question counts as one.
+        let doubtful = |id: &str| match id {
+            "search-part-2" => findings("what does it cost abroad?", SearchKind::Semantic, 0.1, 0.2),
+            id => by_part(id),
+        };
+        assert_eq!(last_word(&[], question, doubtful).sources.len(), 1);
+    }
+
+    fn said(question: &str, source: &str) -> [Message; 2] {
+        let answer = AssistantMessage { text: "…".to_owned(), sources: vec![source.to_owned()], ..AssistantMessage::default() };
+        [Message::Human(question.to_owned()), Message::Assistant(answer)]
+    }
+
+    #[test]
+    fn a_follow_up_is_looked_up_with_what_it_follows() {
+        let before = said("how can I switch on roaming", ROAMING);
+        let question = "and how much does it cost?";
+        let mut messages = before.to_vec();
+        messages.push(Message::Human(question.to_owned()));
+        let planned = model().answer(&messages);
+        let reformulated = json!({ "original_query": ROAMING, "focus_aspect": question });
+        assert_eq!((planned.tool_calls[1].name.as_str(), &planned.tool_calls[1].arguments), ("reformulate_query", &reformulated));
+
+        let combined = format!("{ROAMING} {question}");
+        let found = |id: &str| match id {
+            "search-follow-up" => findings(&combined, SearchKind::Semantic, 0.8, 0.7),
+            _ => findings(question, SearchKind::Semantic, 0.1, 0.4),
+        };
+        assert_eq!(last_word(&before, question, found).sources, [PRICE], "the entry that was just given is not given again");
+        let nothing_else = |id: &str| match id {
+            "search-follow-up" => findings(&combined, SearchKind::Semantic, 0.8, 0.1),
+            _ => findings(question, SearchKind::Semantic, 0.1, 0.2),
+        };
+        assert_eq!(last_word(&before, question, nothing_else).sources, [ROAMING], "but when nothing else answers");
+    }
+
+    #[test]
     fn an_empty_search_is_declined() {
-        let findings = SearchArtifact { kind: SearchKind::Keyword, matches: Vec::new() };
-        assert_eq!(model().conclude("anything", &findings), DECLINE);
+        let findings = SearchArtifact { query: "anything".to_owned(), kind: SearchKind::Keyword, matches: Vec::new() };
+        assert_eq!(model().conclude(&findings).text, DECLINE);
+    }
+
+    #[test]
+    fn a_failed_search_is_said() {
+        let failed = ToolMessage { call_id: WHOLE.to_owned(), name: "search_faq".to_owned(), content: "Error".to_owned(), artifact: None };
+        let answer = model().answer(&[Message::Human("roaming?".to_owned()), Message::Tool(failed)]);
+        assert!(answer.text.contains("cannot search"), "{answer:?}");
     }
 
     fn check_chat(text: &str, expected: &str) {

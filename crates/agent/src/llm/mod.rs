@@ -4,15 +4,18 @@
 //! the same part without one. The graph does not know which it has.
 
 pub mod extractive;
+mod plan;
 pub mod provider;
 mod small_talk;
 mod vocabulary;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::message::{AssistantMessage, Message};
+use crate::graph::Events;
+use crate::message::{AssistantMessage, Message, Progress};
 use crate::tools::ToolSpecification;
 
 pub use extractive::Extractive;
@@ -35,17 +38,24 @@ pub struct ModelRequest<'a> {
 #[derive(Debug)]
 pub enum Model {
     /// The built-in one.
-    Extractive(Extractive),
+    Extractive(Box<Extractive>),
     /// A language model over the network.
-    Provider(Box<Provider>),
+    Provider(Arc<Provider>),
 }
 
 impl Model {
-    /// The model's next turn.
-    pub async fn invoke(&self, request: ModelRequest<'_>) -> Result<AssistantMessage, ModelError> {
+    /// The model's next turn; its text is told to `events` while it comes.
+    pub async fn invoke(&self, request: ModelRequest<'_>, events: &Events<Progress>) -> Result<AssistantMessage, ModelError> {
         match self {
-            Model::Extractive(extractive) => Ok(extractive.answer(request.messages)),
-            Model::Provider(provider) => provider.complete(request).await,
+            Model::Extractive(extractive) => {
+                let message = extractive.answer(request.messages);
+                // It is known at once as a whole; a line at a time reads like any other stream.
+                for line in message.text.split_inclusive('\n') {
+                    events.progress(Progress::Token(line.to_owned())).await;
+                }
+                Ok(message)
+            }
+            Model::Provider(provider) => provider.complete(request, events).await,
         }
     }
 

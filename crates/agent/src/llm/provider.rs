@@ -1,24 +1,28 @@
 //! A language model over the network, by the crate `genai`: Groq, OpenAI, anything that speaks
 //! OpenAI's chat completions, and the other providers that the crate knows.
 //!
-//! Temperature 0, no streaming. What may pass is tried again within the deadline: 429 (after the time
-//! that the provider asks for), 408 and 5xx, a connection that fails or breaks off. A slow answer is
-//! not: a second attempt would only be slower.
+//! Temperature 0; streamed where somebody watches. What may pass is tried again within the deadline: 429
+//! (after the time that the provider asks for), 408 and 5xx, a connection that fails or breaks off.
+//! Not so a slow answer, which a second attempt would only make slower, nor one of which the watcher
+//! has seen a part.
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use futures_util::StreamExt as _;
 use genai::adapter::AdapterKind;
-use genai::chat::{ChatMessage, ChatOptions, ChatRequest, ChatResponse, ContentPart, MessageContent, Tool, ToolResponse};
+use genai::chat::{ChatMessage, ChatOptions, ChatRequest, ChatStreamEvent, ContentPart, MessageContent, Tool, ToolResponse, Usage};
 use genai::resolver::{AuthData, Endpoint};
 use genai::{Client, ModelIden, ServiceTarget, webc};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{ModelError, ModelRequest};
-use crate::message::{AssistantMessage, Message, ToolCall};
+use crate::graph::Events;
+use crate::message::{AssistantMessage, Message, Progress, ToolCall};
 use crate::tools::ToolSpecification;
 
 /// How long a connection may take to open: a reachable host answers in a fraction of it.
@@ -29,6 +33,8 @@ const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(4);
 /// How much of a provider's error message is passed on, in characters.
 const REASON_CHARS_MAX: usize = 300;
+/// A model that streams for ever is stopped here.
+const STREAM_BYTES_MAX: usize = 256 * 1024;
 /// What a keyless endpoint is sent as its key: local servers ignore it, but want the header.
 const NO_KEY: &str = "none";
 
@@ -113,7 +119,8 @@ impl Provider {
             None => client.resolve_service_target(iden.clone()).await.map_err(setup_error)?.endpoint,
         };
         let target = ServiceTarget { endpoint, auth: AuthData::from_single(key.clone()), model: iden };
-        let options = ChatOptions::default().with_temperature(0.0).with_capture_raw_body(true);
+        let options =
+            ChatOptions::default().with_temperature(0.0).with_capture_raw_body(true).with_capture_usage(true).with_capture_tool_calls(true);
         Ok(Provider { name: label, client, target, key, options, timeout: access.timeout })
     }
 
@@ -122,14 +129,15 @@ impl Provider {
         &self.name
     }
 
-    /// The model's next turn.
-    pub async fn complete(&self, request: ModelRequest<'_>) -> Result<AssistantMessage, ModelError> {
+    /// The model's next turn, told to `events` while it is made.
+    pub async fn complete(&self, request: ModelRequest<'_>, events: &Events<Progress>) -> Result<AssistantMessage, ModelError> {
         let chat = chat_request(request);
+        let is_told = AtomicBool::new(false);
         let backoff =
             ExponentialBuilder::default().with_min_delay(BACKOFF_MIN).with_max_delay(BACKOFF_MAX).with_max_times(RETRIES_MAX).with_jitter();
-        (|| self.attempt(&chat, request.deadline))
+        (|| self.attempt(&chat, request.deadline, events, &is_told))
             .retry(backoff)
-            .when(is_passing)
+            .when(|error| is_passing(error) && !is_told.load(Ordering::Relaxed))
             .adjust(|error, delay| {
                 let delay = match error {
                     ModelError::RateLimited { retry_after: Some(wait), .. } => delay.map(|delay| delay.max(*wait)),
@@ -145,40 +153,77 @@ impl Provider {
             .await
     }
 
-    async fn attempt(&self, chat: &ChatRequest, deadline: Instant) -> Result<AssistantMessage, ModelError> {
+    async fn attempt(
+        &self,
+        chat: &ChatRequest,
+        deadline: Instant,
+        events: &Events<Progress>,
+        is_told: &AtomicBool,
+    ) -> Result<AssistantMessage, ModelError> {
         let began = Instant::now();
-        let call = self.client.exec_chat(self.target.clone(), chat.clone(), Some(&self.options));
         let limit = deadline.min(began + self.timeout);
-        match tokio::time::timeout_at(limit, call).await {
-            Ok(Ok(response)) => self.assistant_message(response),
-            Ok(Err(genai::Error::ChatResponseGeneration { response_body, cause, .. })) => {
+        let answer = async { if events.is_watched() { self.streamed(chat, events, is_told).await } else { self.whole(chat).await } };
+        let answer = tokio::time::timeout_at(limit, answer).await;
+        answer.unwrap_or_else(|_| Err(ModelError::TimedOut { model: self.name.clone(), waited: began.elapsed() }))
+    }
+
+    async fn whole(&self, chat: &ChatRequest) -> Result<AssistantMessage, ModelError> {
+        match self.client.exec_chat(self.target.clone(), chat.clone(), Some(&self.options)).await {
+            Ok(response) => {
+                let (text, usage) = (response.texts().join("\n"), response.usage.clone());
+                self.assistant_message(text, response.into_tool_calls(), &usage)
+            }
+            Err(genai::Error::ChatResponseGeneration { response_body, cause, .. }) => {
                 // The crate gives up on tool arguments that are not JSON. The model gets to hear
                 // of it through the tool instead.
                 lenient_tool_calls(&response_body).ok_or_else(|| self.unreadable(cause))
             }
-            Ok(Err(error)) => Err(self.model_error(error)),
-            Err(_) => Err(ModelError::TimedOut { model: self.name.clone(), waited: began.elapsed() }),
+            Err(error) => Err(self.model_error(error)),
         }
     }
 
-    fn assistant_message(&self, response: ChatResponse) -> Result<AssistantMessage, ModelError> {
-        let usage = &response.usage;
+    async fn streamed(&self, chat: &ChatRequest, events: &Events<Progress>, is_told: &AtomicBool) -> Result<AssistantMessage, ModelError> {
+        let response = self.client.exec_chat_stream(self.target.clone(), chat.clone(), Some(&self.options)).await;
+        let mut stream = response.map_err(|error| self.model_error(error))?.stream;
+        let mut text = String::new();
+        while let Some(event) = stream.next().await {
+            match event.map_err(|error| self.model_error(error))? {
+                ChatStreamEvent::Chunk(chunk) => {
+                    text.push_str(&chunk.content);
+                    if text.len() > STREAM_BYTES_MAX {
+                        return Err(self.unreadable(format!("it is longer than {STREAM_BYTES_MAX} bytes")));
+                    }
+                    is_told.store(true, Ordering::Relaxed);
+                    events.progress(Progress::Token(chunk.content)).await;
+                }
+                ChatStreamEvent::End(end) => {
+                    let usage = end.captured_usage.clone().unwrap_or_default();
+                    return self.assistant_message(text, end.captured_into_tool_calls().unwrap_or_default(), &usage);
+                }
+                _ => {}
+            }
+        }
+        Err(ModelError::Unavailable { model: self.name.clone(), reason: "the stream broke off".to_owned() })
+    }
+
+    fn assistant_message(
+        &self,
+        text: String,
+        tool_calls: Vec<genai::chat::ToolCall>,
+        usage: &Usage,
+    ) -> Result<AssistantMessage, ModelError> {
         tracing::info!(
             model = self.name,
             prompt_tokens = usage.prompt_tokens,
             completion_tokens = usage.completion_tokens,
             "Language model answered"
         );
-        let text = response.texts().join("\n");
-        let tool_calls: Vec<ToolCall> = response
-            .into_tool_calls()
-            .into_iter()
-            .map(|call| ToolCall { id: call.call_id, name: call.fn_name, arguments: call.fn_arguments })
-            .collect();
+        let tool_calls: Vec<ToolCall> =
+            tool_calls.into_iter().map(|call| ToolCall { id: call.call_id, name: call.fn_name, arguments: call.fn_arguments }).collect();
         if text.trim().is_empty() && tool_calls.is_empty() {
             return Err(self.unreadable("it holds neither text nor a tool call"));
         }
-        Ok(AssistantMessage { text, tool_calls })
+        Ok(AssistantMessage { text, tool_calls, sources: Vec::new() })
     }
 
     fn model_error(&self, error: genai::Error) -> ModelError {
@@ -199,6 +244,9 @@ impl Provider {
                 webc::Error::ResponseFailedInvalidJson { cause, .. } => self.unreadable(cause),
                 _ => self.unreadable("it is not of the expected form"),
             },
+            genai::Error::WebStream { .. } => ModelError::Unavailable { model, reason: "the stream broke off".to_owned() },
+            genai::Error::StreamParse { serde_error, .. } => self.unreadable(serde_error.to_string()),
+            genai::Error::ChatResponse { .. } => ModelError::Unavailable { model, reason: "it reported an error in mid-stream".to_owned() },
             // These are about the request, and their texts may quote it.
             _ => ModelError::Refused { model, reason: "the request cannot be built".to_owned() },
         }
@@ -317,7 +365,7 @@ fn lenient_tool_calls(completion: &Value) -> Option<AssistantMessage> {
         return None;
     }
     let text = message.get("content").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Some(AssistantMessage { text, tool_calls })
+    Some(AssistantMessage { text, tool_calls, sources: Vec::new() })
 }
 
 /// An error and its causes in one line.

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn entry(question: &str, answer: &str) -> FaqEntry {
-        FaqEntry { question: question.to_owned(), answer: answer.to_owned() }
+        FaqEntry { question: question.to_owned(), answer: answer.to_owned(), id: None }
     }
 
     /// The support of the first entry for `question`, in tenths.

@@ -29,8 +29,12 @@ pub struct Knowledge {
     entries: Vec<FaqEntry>,
     chunks: Arc<[Chunk]>,
     search: Search,
+    model: Option<LoadedModel>,
     embedded: usize,
 }
+
+/// The embedding model in memory, and the files it came from.
+type LoadedModel = (Arc<TextEncoder>, ModelFiles);
 
 /// A piece of a page, short enough to be found and to be read by a language model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +145,23 @@ impl Knowledge {
     /// # Errors
     /// A model that cannot be loaded or run. A cache that cannot be read or written is only logged.
     pub fn open(faq: Faq, options: KnowledgeOptions) -> Result<Knowledge, KnowledgeError> {
+        let model = match &options.model {
+            Some(files) => Some((Arc::new(TextEncoder::load(files)?), files.clone())),
+            None => None,
+        };
+        Knowledge::with_model(faq, model, options)
+    }
+
+    /// Other entries, searched in the same way: the embedding model that is loaded serves again, whatever `options` name. Blocks as
+    /// [`Knowledge::open`] does.
+    ///
+    /// # Errors
+    /// As [`Knowledge::open`].
+    pub fn with_faq(&self, faq: Faq, options: KnowledgeOptions) -> Result<Knowledge, KnowledgeError> {
+        Knowledge::with_model(faq, self.model.clone(), options)
+    }
+
+    fn with_model(faq: Faq, model: Option<LoadedModel>, options: KnowledgeOptions) -> Result<Knowledge, KnowledgeError> {
         let chunks: Arc<[Chunk]> = faq
             .pages()
             .iter()
@@ -151,18 +172,17 @@ impl Knowledge {
             })
             .collect();
         let mut embedded = 0;
-        let search = match &options.model {
+        let search = match &model {
             None => Search::Keyword(KeywordIndex::new(chunks.iter().map(|chunk| &*chunk.text))),
-            Some(files) => {
-                let encoder = Arc::new(TextEncoder::load(files)?);
+            Some((encoder, files)) => {
                 let vectors;
-                (vectors, embedded) = embed_chunks(&encoder, files, &chunks, &options)?;
-                let semantic = Semantic { encoder, index: VectorIndex::new(&vectors) };
+                (vectors, embedded) = embed_chunks(encoder, files, &chunks, &options)?;
+                let semantic = Semantic { encoder: encoder.clone(), index: VectorIndex::new(&vectors) };
                 let workers = Workers::start(options.embedding_threads, Arc::new(semantic));
                 Search::Semantic(workers.map_err(KnowledgeError::Threads)?)
             }
         };
-        Ok(Knowledge { entries: faq.entries, chunks, search, embedded })
+        Ok(Knowledge { entries: faq.entries, chunks, search, model, embedded })
     }
 
     /// Which of the two ways of searching is in use.

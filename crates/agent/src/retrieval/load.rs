@@ -1,11 +1,15 @@
-//! Reads an FAQ from a CSV file into entries and pages. A page is the text that retrieval works on, in the form that
-//! LangChain's `CSVLoader` gives it: one line `column: value` for each column, in the header's order, both stripped.
-//! Every complaint names the file, the line where there is one, and the remedy. Nothing here knows of splitting or search.
+//! Reads an FAQ into entries and pages: from CSV, JSON Lines (`{"question", "answer", "id"?}`), Markdown (headings are
+//! questions), or a folder of such files. A page is the text that retrieval works on, in the form that LangChain's `CSVLoader`
+//! gives it: one line `column: value` for each column, in the header's order, both stripped. Every complaint names the file,
+//! the line where there is one, and the remedy. Nothing here knows of splitting or search.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
+use super::markdown;
 use super::split::strip;
 
 /// Larger files are refused: an FAQ of this size would be 64 MiB of answers.
@@ -21,6 +25,8 @@ pub struct FaqEntry {
     pub question: String,
     /// The column `answer`, stripped, never empty.
     pub answer: String,
+    /// What JSON Lines name it by; entries that share an id are one answer in several wordings.
+    pub id: Option<String>,
 }
 
 /// The entries of an FAQ file, and the page of each.
@@ -35,7 +41,7 @@ pub struct Faq {
 #[derive(Debug, thiserror::Error)]
 pub enum FaqError {
     /// The path leads nowhere.
-    #[error("no FAQ file at {path}; give a CSV file with the columns `question` and `answer`")]
+    #[error("no FAQ file at {path}; give a CSV file with the columns `question` and `answer`, JSON Lines, Markdown, or a folder of them")]
     NotFound {
         /// The path as given.
         path: PathBuf,
@@ -73,6 +79,25 @@ pub enum FaqError {
         path: PathBuf,
         /// The first line, shortened.
         found: String,
+    },
+    /// A line of JSON Lines that is no entry.
+    #[error("{path}, line {line}: {reason}; each line is one object {{\"question\": \"…\", \"answer\": \"…\"}}")]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file or folder that holds no entry.
+    #[error(
+        "{path} holds no FAQ entries; in Markdown a heading is a question and the text below it the answer, in JSON Lines each line is \
+         an entry, and a folder holds .csv, .jsonl and .md files"
+    )]
+    NoEntries {
+        /// The path as given.
+        path: PathBuf,
     },
     /// Nothing below the header.
     #[error("{path} has a header but no rows; add at least one line `question,answer` below it")]
@@ -127,16 +152,20 @@ pub enum FaqError {
 }
 
 impl Faq {
-    /// Reads the CSV file at `path`: UTF-8 (a byte order mark is ignored), a header with at least `question` and
-    /// `answer`, RFC 4180 quoting.
+    /// Reads the file at `path`, by its ending JSON Lines (`.jsonl`), Markdown (`.md`) or else CSV; or all such files of the folder at
+    /// `path`, by name. All are UTF-8; a byte order mark is ignored. CSV has a header with at least `question` and `answer`, and RFC
+    /// 4180 quoting.
     pub fn read(path: &Path) -> Result<Faq, FaqError> {
-        let bytes = read_limited(path)?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| FaqError::NotUtf8 {
-            path: path.to_owned(),
-            line: 1 + line_breaks(&bytes[..error.valid_up_to()]),
-            offset: error.valid_up_to(),
-        })?;
-        parse(path, text.strip_prefix('\u{feff}').unwrap_or(text))
+        let mut faq = Faq { entries: Vec::new(), pages: Vec::new() };
+        for file in files(path)? {
+            let Faq { entries, pages } = read_file(&file)?;
+            faq.entries.extend(entries);
+            faq.pages.extend(pages);
+        }
+        if faq.entries.is_empty() {
+            return Err(FaqError::NoEntries { path: path.to_owned() });
+        }
+        Ok(faq)
     }
 
     /// An FAQ of these entries, as if they had been read from a file with just the two columns.
@@ -149,6 +178,86 @@ impl Faq {
     pub fn pages(&self) -> &[String] {
         &self.pages
     }
+}
+
+/// The files of the FAQ at `path`: itself, or those of the folder that are FAQ files by their ending, by name.
+pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, FaqError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let failed = |source| FaqError::Io { path: path.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let is_faq = file.extension().is_some_and(|ending| ["csv", "jsonl", "md"].iter().any(|known| ending.eq_ignore_ascii_case(known)));
+        if is_faq && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_file(path: &Path) -> Result<Faq, FaqError> {
+    let bytes = read_limited(path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| FaqError::NotUtf8 {
+        path: path.to_owned(),
+        line: 1 + line_breaks(&bytes[..error.valid_up_to()]),
+        offset: error.valid_up_to(),
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let has_ending = |name: &str| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(name));
+    if has_ending("jsonl") {
+        parse_lines(path, text)
+    } else if has_ending("md") {
+        parse_markdown(path, text)
+    } else {
+        parse_csv(path, text)
+    }
+}
+
+/// One line of JSON Lines. What else stands in it is left alone.
+#[derive(Deserialize)]
+struct Line {
+    question: String,
+    answer: String,
+    id: Option<serde_json::Value>,
+}
+
+fn parse_lines(path: &Path, text: &str) -> Result<Faq, FaqError> {
+    let mut entries = Vec::new();
+    for (line, content) in (1..).zip(text.lines()).filter(|(_, content)| !content.trim().is_empty()) {
+        let parsed: Line =
+            serde_json::from_str(content).map_err(|error| FaqError::BadLine { path: path.to_owned(), line, reason: error.to_string() })?;
+        let id = parsed.id.map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
+        let entry = FaqEntry { question: strip(&parsed.question).to_owned(), answer: strip(&parsed.answer).to_owned(), id };
+        check_entry(path, line, &entry)?;
+        entries.push(entry);
+    }
+    Ok(Faq::from_entries(entries))
+}
+
+fn parse_markdown(path: &Path, text: &str) -> Result<Faq, FaqError> {
+    let mut entries = Vec::new();
+    for markdown::Section { line, question, answer } in markdown::sections(text) {
+        let entry = FaqEntry { question, answer, id: None };
+        check_entry(path, line, &entry)?;
+        entries.push(entry);
+    }
+    Ok(Faq::from_entries(entries))
+}
+
+/// An entry asks something, and holds no more than a cell of CSV may. An entry with an id may leave its answer to another of that id.
+fn check_entry(path: &Path, line: u64, entry: &FaqEntry) -> Result<(), FaqError> {
+    for (column, text) in [("question", &entry.question), ("answer", &entry.answer)] {
+        if text.is_empty() && (column == "question" || entry.id.is_none()) {
+            return Err(FaqError::EmptyCell { path: path.to_owned(), line, column });
+        }
+        if text.len() > CELL_BYTES_MAX {
+            return Err(FaqError::CellTooLarge { path: path.to_owned(), line, column: column.to_owned(), bytes: text.len() });
+        }
+    }
+    Ok(())
 }
 
 fn read_limited(path: &Path) -> Result<Vec<u8>, FaqError> {
@@ -165,7 +274,7 @@ fn read_limited(path: &Path) -> Result<Vec<u8>, FaqError> {
     Ok(bytes)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Faq, FaqError> {
+fn parse_csv(path: &Path, text: &str) -> Result<Faq, FaqError> {
     // Row lengths are compared below, where the message can say more.
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let header: Vec<String> = match reader.headers() {
@@ -191,7 +300,7 @@ fn parse(path: &Path, text: &str) -> Result<Faq, FaqError> {
         }
         let page: Vec<String> = header.iter().zip(&cells).map(|(column, cell)| format!("{column}: {cell}")).collect();
         faq.pages.push(page.join("\n"));
-        faq.entries.push(FaqEntry { question: cells[question].to_owned(), answer: cells[answer].to_owned() });
+        faq.entries.push(FaqEntry { question: cells[question].to_owned(), answer: cells[answer].to_owned(), id: None });
     }
 
     if faq.entries.is_empty() {
@@ -282,13 +391,41 @@ mod tests {
     }
 
     #[test]
+    fn json_lines_and_markdown_are_read_by_their_ending() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| std::fs::write(folder.path().join(name), content).unwrap();
+        let message = |name: &str| {
+            let message = Faq::read(&folder.path().join(name)).unwrap_err().to_string();
+            message.rsplit_once('/').expect("the message names the file").1.to_owned()
+        };
+        write(
+            "a.jsonl",
+            "{\"question\": \" A? \", \"answer\": \"b\", \"id\": 7, \"topic\": \"x\"}\n\n{\"question\":\"C?\",\"answer\":\"d\"}\n",
+        );
+        let faq = Faq::read(&folder.path().join("a.jsonl")).unwrap();
+        assert_eq!(faq.pages(), ["question: A?\nanswer: b", "question: C?\nanswer: d"]);
+        assert_eq!(faq.entries[0].id.as_deref(), Some("7"));
+        write("b.md", "# Shop\n## E?\nf\n");
+        write("c.csv", "question,answer\nG?,h\n");
+        write("notes.txt", "not read");
+        let questions: Vec<String> = Faq::read(folder.path()).unwrap().entries.into_iter().map(|entry| entry.question).collect();
+        assert_eq!(questions, ["A?", "C?", "E?", "G?"]);
+        write("cut.jsonl", "{\"question\":\"A?\",\"answer\":\"b\"}\n{\"question\":\"C");
+        assert!(message("cut.jsonl").starts_with("cut.jsonl, line 2: EOF while parsing a string"), "{}", message("cut.jsonl"));
+        write("empty.jsonl", "{\"question\":\"\",\"answer\":\"b\"}");
+        assert_eq!(message("empty.jsonl"), "empty.jsonl, line 1: the column `question` is empty; fill it in or remove the row");
+        write("plain.md", "no heading");
+        assert!(message("plain.md").starts_with("plain.md holds no FAQ entries; in Markdown a heading is a question"));
+    }
+
+    #[test]
     fn repeated_questions_stay() {
         assert_eq!(read(b"question,answer\na,b\na,c\n").unwrap().entries.len(), 2);
     }
 
     #[test]
     fn entries_without_a_file_have_the_same_pages() {
-        let entries = vec![FaqEntry { question: "a".into(), answer: "b".into() }];
+        let entries = vec![FaqEntry { question: "a".into(), answer: "b".into(), id: None }];
         assert_eq!(Faq::from_entries(entries), read(b"question,answer\na,b\n").unwrap());
     }
 

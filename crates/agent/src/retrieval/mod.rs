@@ -3,7 +3,9 @@
 //! language models or HTTP.
 
 pub mod load;
+mod markdown;
 pub mod split;
+pub mod watch;
 
 pub mod embed;
 mod encoder;

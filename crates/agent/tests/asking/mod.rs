@@ -1,6 +1,7 @@
-//! Asks a fresh agent one thing over real HTTP, as its host would.
+//! Asks a fresh agent over real HTTP, as its host would.
 
 use std::future::pending;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -12,30 +13,75 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
-/// Starts an agent on an FAQ with this text, sends it `payload` and returns the answer's status and body.
-///
-/// It has no embedding model, so its search is by keywords.
+/// A running agent with an FAQ file of its own, without an embedding model: its search is by keywords. It ends when it is dropped.
+pub(crate) struct Agent {
+    folder: TempDir,
+    address: SocketAddr,
+    serving: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Agent {
+    /// Starts one on an FAQ with this text.
+    pub(crate) async fn start(faq_text: &str, settings: AgentSettings) -> Agent {
+        let folder = TempDir::new().unwrap();
+        let faq = folder.path().join("faq.csv");
+        std::fs::write(&faq, faq_text).unwrap();
+        let settings = AgentSettings { faq, model_dir: missing_model(folder.path()), ..settings };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(run(listener, settings, pending()));
+        Agent { folder, address, serving }
+    }
+
+    /// Writes the FAQ anew.
+    #[allow(dead_code, reason = "not every test file needs it")]
+    pub(crate) fn rewrite(&self, faq_text: &str) {
+        std::fs::write(self.folder.path().join("faq.csv"), faq_text).unwrap();
+    }
+
+    /// The status and the text of the answer to `payload`, in the session of this name.
+    pub(crate) async fn send(&self, payload: &Value, session: &str) -> (u16, String) {
+        let request = Request::post(format!("http://{}/invocations", self.address))
+            .header("x-amzn-bedrock-agentcore-runtime-session-id", session)
+            .body(Full::new(Bytes::from(payload.to_string())))
+            .unwrap();
+        let response = Client::builder(TokioExecutor::new()).build_http().request(request).await;
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => panic!("{error}; the agent has ended: {}", self.serving.is_finished()),
+        };
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// As [`Agent::send`], for an answer that is JSON.
+    pub(crate) async fn ask(&self, payload: &Value) -> (u16, Value) {
+        let (status, body) = self.send(payload, "a-session-of-thirty-three-characters").await;
+        (status, serde_json::from_str(&body).unwrap())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// One question to a fresh agent.
 pub(crate) async fn ask(faq_text: &str, payload: &Value, settings: AgentSettings) -> (u16, Value) {
-    let folder = TempDir::new().unwrap();
-    let faq = folder.path().join("faq.csv");
-    std::fs::write(&faq, faq_text).unwrap();
-    let settings = AgentSettings { faq, model_dir: missing_model(folder.path()), ..settings };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/invocations", listener.local_addr().unwrap());
-    let agent = tokio::spawn(run(listener, settings, pending()));
-    let request = Request::post(url).body(Full::new(Bytes::from(payload.to_string()))).unwrap();
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let response = tokio::select! {
-        response = client.request(request) => response.unwrap(),
-        ended = agent => panic!("the agent ended: {ended:?}"),
-    };
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&body).unwrap())
+    Agent::start(faq_text, settings).await.ask(payload).await
 }
 
 /// A folder in which no embedding model is.
 pub(crate) fn missing_model(folder: &Path) -> PathBuf {
     folder.join("no model")
+}
+
+/// The events of a streamed answer.
+#[allow(dead_code, reason = "not every test file needs it")]
+pub(crate) fn events(body: &str) -> Vec<Value> {
+    body.split_terminator("\n\n").map(|event| serde_json::from_str(event.strip_prefix("data: ").expect("an event")).unwrap()).collect()
 }

@@ -16,9 +16,12 @@ pub(crate) struct AgentArguments {
     /// Port to serve on; AgentCore's containers serve on 8080
     #[arg(long, env = "PORT", default_value_t = 8080)]
     port: u16,
-    /// The FAQ: a CSV file with the header `question,answer`
+    /// The FAQ: CSV with the header `question,answer`, JSON Lines, Markdown, or a folder of them
     #[arg(long, value_name = "FILE")]
     faq: Option<PathBuf>,
+    /// Print the agent's graph as a Mermaid flowchart, and serve nothing
+    #[arg(long)]
+    graph: bool,
 }
 
 impl AgentArguments {
@@ -31,6 +34,10 @@ impl AgentArguments {
 
 /// Serves the AgentCore contract until SIGTERM or Ctrl-C.
 pub(crate) fn run(arguments: &AgentArguments, settings: HostedAgentSettings) -> anyhow::Result<()> {
+    if arguments.graph {
+        print!("{}", frontdesk_agent::serve::graph_drawing()?);
+        return Ok(());
+    }
     // Machine-read: one JSON object a line, on standard error.
     let filter = EnvFilter::try_from_env("FRONTDESK_LOG").unwrap_or_else(|_| EnvFilter::new("warn,frontdesk_agent=info"));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod ask;
+pub(crate) mod eval;
 pub(crate) mod keys;
 pub(crate) mod model;
 pub(crate) mod settings_reference;

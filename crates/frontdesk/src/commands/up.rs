@@ -12,7 +12,7 @@ use crate::settings::{Override, Settings};
 /// The flags of `up`.
 #[derive(Debug, Args)]
 pub(crate) struct UpArguments {
-    /// The FAQ: a CSV file with the header `question,answer`
+    /// The FAQ: CSV with the header `question,answer`, JSON Lines, Markdown, or a folder of them
     #[arg(long, value_name = "FILE")]
     faq: Option<PathBuf>,
     /// Address of the public gateway; port 0 picks a free one [default: 127.0.0.1:8000]
