@@ -104,7 +104,7 @@ async fn a_broken_model_is_an_answer_of_the_table_and_no_hang() {
 }
 
 #[tokio::test]
-async fn a_silent_model_is_a_timeout_at_the_gateway() {
+async fn a_silent_model_is_told_of_before_the_caller_gives_up() {
     let double = LlmDouble::start(([127, 0, 0, 1], 0).into(), Mode::Hang).await.unwrap();
     let setup = setup()
         .variable("FRONTDESK_AGENT_MODEL", "openai:stand-in")
@@ -114,8 +114,21 @@ async fn a_silent_model_is_a_timeout_at_the_gateway() {
     let folder = tempfile::tempdir().unwrap();
     let host = setup.start(folder.path()).await;
     let answer = host.ask("What does roaming cost?").await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["error"]), (424, &json!("AgentCore error: 424")));
+    assert!(answer.json()["details"].as_str().unwrap().contains("did not answer within 1 s"), "{:?}", answer.json());
+}
+
+#[tokio::test]
+async fn a_silent_agent_is_a_timeout_at_the_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().variable("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "1500").start(folder.path()).await;
+    let agent = host.agent_pid().await;
+    kill("-STOP", agent).await;
+    let answer = host.ask("What does roaming cost?").await;
+    kill("-CONT", agent).await;
     assert_eq!((answer.status.as_u16(), answer.json()), (504, json!({ "message": "Endpoint request timed out" })));
     assert_eq!(answer.header("access-control-allow-origin"), "*");
+    assert_eq!(host.ask("What does roaming cost?").await.status, StatusCode::OK);
 }
 
 /// A start that must fail, and the words that its message must hold.

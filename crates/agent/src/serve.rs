@@ -34,6 +34,8 @@ use crate::tools::FaqTools;
 const TELLING: Duration = Duration::from_millis(250);
 /// What callers are documented to be named for a thread when they name none. Such calls have nothing to do with each other.
 const NO_THREAD: [&str; 2] = ["api-session", "default-session"];
+/// How many milliseconds are left for the answer, where the caller knows.
+const DEADLINE_HEADER: &str = "x-amzn-bedrock-agentcore-runtime-custom-deadline-ms";
 /// Events that may wait for a slow reader.
 const EVENTS_WAITING_MAX: usize = 16;
 /// How often the FAQ's files are looked at for a change.
@@ -168,8 +170,9 @@ impl Entrypoint {
         };
         let actor_id = id("actor_id", "default-user");
         let thread_id = id("thread_id", "default-session");
-        let thread = thread(context.session_id, &actor_id, &thread_id);
-        let deadline = Instant::now() + Duration::from_millis(settings.deadline_ms);
+        let thread = thread(context.session_id.clone(), &actor_id, &thread_id);
+        let deadline = Instant::now()
+            + Duration::from_millis(time_left_ms(&context).map_or(settings.deadline_ms, |left| left.min(settings.deadline_ms)));
         let question = Question { text, thread, deadline: deadline.checked_sub(TELLING).unwrap_or(deadline) };
         let document = move |result: String| json!({ "result": result, "actor_id": actor_id, "thread_id": thread_id });
 
@@ -224,6 +227,11 @@ async fn answer(agent: &LoadedAgent, question: &Question, deadline: Instant, eve
         Ok(answered) => answered.map_err(handler_error),
         Err(_) => Err(HandlerError::http(504, "the agent found no answer in time")),
     }
+}
+
+/// What the call says is left for its answer.
+fn time_left_ms(context: &Context) -> Option<u64> {
+    context.headers.get(DEADLINE_HEADER)?.to_str().ok()?.parse().ok()
 }
 
 /// The event that tells a reader of `progress`.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -22,7 +23,8 @@ use crate::answer::Answer;
 use crate::context::Context;
 use crate::error::HandlerError;
 use crate::invocations;
-use crate::ping::Ping;
+use crate::ping::{Ping, PingStatus, StatusSource};
+use crate::websocket::{self, Connection, WebSocketHandler};
 
 /// The largest payload: AgentCore's own limit for InvokeAgentRuntime.
 const BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
@@ -30,18 +32,24 @@ const BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
 /// How long calls in flight may take to finish after the shutdown signal. The host kills after ten seconds.
 const DRAIN_MAX: Duration = Duration::from_secs(8);
 
+/// The port of AgentCore's HTTP protocol.
+const PORT: u16 = 8080;
+
 type HandlerFuture = Pin<Box<dyn Future<Output = Result<Answer, HandlerError>> + Send>>;
 type Handler = dyn Fn(Value, Context) -> HandlerFuture + Send + Sync;
 
 /// An AgentCore program around one async handler.
 pub struct App {
     handler: Arc<Handler>,
+    websocket: Option<Arc<WebSocketHandler>>,
+    ping: Option<StatusSource>,
     body_bytes_max: usize,
 }
 
 /// What the routes share.
 pub(crate) struct Served {
     pub(crate) handler: Arc<Handler>,
+    pub(crate) websocket: Option<Arc<WebSocketHandler>>,
     pub(crate) ping: Arc<Ping>,
     pub(crate) body_bytes_max: usize,
 }
@@ -62,7 +70,41 @@ impl App {
             let future: HandlerFuture = Box::pin(async move { future.await.map(Into::<Answer>::into).map_err(Into::<HandlerError>::into) });
             future
         };
-        App { handler: Arc::new(handler), body_bytes_max: BODY_BYTES_MAX }
+        App { handler: Arc::new(handler), websocket: None, ping: None, body_bytes_max: BODY_BYTES_MAX }
+    }
+
+    /// Serves `/ws` with `handler`, which is given each connection and the [`Context`] of its handshake. An error or a panic closes the
+    /// connection with code 1011; without a handler the handshake gets 403.
+    #[must_use]
+    pub fn websocket<H>(self, handler: H) -> App
+    where
+        H: for<'a> Fn(&'a mut Connection, Context) -> Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>>,
+        H: Send + Sync + 'static,
+    {
+        App { websocket: Some(Arc::new(handler)), ..self }
+    }
+
+    /// Lets `status` say at each ping how the agent is, in place of its background tasks. It should answer at once.
+    #[must_use]
+    pub fn ping(self, status: impl Fn() -> PingStatus + Send + Sync + 'static) -> App {
+        App { ping: Some(Box::new(status)), ..self }
+    }
+
+    /// Serves as AgentCore's containers must, until Ctrl-C or SIGTERM: on the port that the variable `PORT` names, else 8080, on all
+    /// addresses inside a container and on this machine alone elsewhere. Logs go to standard error as [`crate::log`] writes them.
+    pub async fn serve(self) -> io::Result<()> {
+        crate::log::init();
+        let port = match std::env::var("PORT") {
+            Ok(port) => {
+                port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("PORT is `{port}`, which is no port")))?
+            }
+            Err(_) => PORT,
+        };
+        // As the published SDKs tell a container.
+        let in_container = std::path::Path::new("/.dockerenv").exists() || std::env::var_os("DOCKER_CONTAINER").is_some();
+        let address = if in_container { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { IpAddr::from(Ipv4Addr::LOCALHOST) };
+        let listener = TcpListener::bind((address, port)).await?;
+        self.run(listener, stopped()).await
     }
 
     /// Lowers the limit on a payload, in bytes. The default is AgentCore's: 100 MB.
@@ -101,11 +143,12 @@ impl App {
     }
 
     fn router(self) -> Router {
-        let served = Served { handler: self.handler, ping: Arc::new(Ping::new()), body_bytes_max: self.body_bytes_max };
+        let ping = Arc::new(Ping::new(self.ping));
+        let served = Served { handler: self.handler, websocket: self.websocket, ping, body_bytes_max: self.body_bytes_max };
         Router::new()
             .route("/invocations", post(invocations::invoke))
-            .route("/ping", get(ping))
-            .route("/ws", get(websocket))
+            .route("/ping", get(ping_document))
+            .route("/ws", get(websocket::upgrade))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .with_state(Arc::new(served))
@@ -118,14 +161,30 @@ impl fmt::Debug for App {
     }
 }
 
-async fn ping(State(served): State<Arc<Served>>) -> Response {
+async fn ping_document(State(served): State<Arc<Served>>) -> Response {
     json(StatusCode::OK, &served.ping.document())
 }
 
-/// An app without a WebSocket handler refuses the handshake; a plain GET finds nothing here.
-async fn websocket(headers: HeaderMap) -> Response {
-    let is_handshake = headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if is_handshake { StatusCode::FORBIDDEN.into_response() } else { text(StatusCode::NOT_FOUND, "Not Found") }
+/// Ends with Ctrl-C or SIGTERM.
+async fn stopped() {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated => {}
+    }
 }
 
 async fn not_found() -> Response {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 use uuid::Uuid;
 
-use crate::ping::Ping;
+use crate::ping::{Ping, PingStatus};
 
 const SESSION_ID: &str = "x-amzn-bedrock-agentcore-runtime-session-id";
 const REQUEST_ID: &str = "x-amzn-bedrock-agentcore-runtime-request-id";
@@ -47,6 +47,11 @@ impl Context {
             headers: headers.iter().filter(|(name, _)| is_handed_on(name)).map(|(k, v)| (k.clone(), v.clone())).collect(),
             ping,
         }
+    }
+
+    /// Sets what `/ping` says, whatever tasks run and whatever the app's own function says; `None` takes that back.
+    pub fn force_ping_status(&self, status: Option<PingStatus>) {
+        self.ping.force(status);
     }
 
     /// Marks work that outlives the answer. Until the guard is dropped `/ping` says `HealthyBusy`, so that the host keeps the

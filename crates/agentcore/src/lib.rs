@@ -1,7 +1,7 @@
 //! The SDK for writing an Amazon Bedrock AgentCore agent in Rust.
 //!
 //! An async function becomes a program that keeps the AgentCore container contract: `POST /invocations`, `GET /ping`, streamed
-//! answers, background tasks, a graceful end. It knows no agent, no model and no host.
+//! answers, background tasks, `GET /ws`, JSON log lines, a graceful end. It knows no agent, no model and no host.
 //!
 //! ```no_run
 //! use frontdesk_agentcore::{Answer, App, Context, HandlerError};
@@ -13,11 +13,12 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> std::io::Result<()> {
-//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-//!     let interrupted = async { tokio::signal::ctrl_c().await.expect("the signal handler can be installed") };
-//!     App::new(echo).run(listener, interrupted).await
+//!     App::new(echo).serve().await
 //! }
 //! ```
+//!
+//! `payload` is whatever JSON the caller sent. An `Err` is answered as `{"error": …}`, with a status of the handler's choice
+//! ([`HandlerError::http`]) or 500.
 //!
 //! A streamed answer is an async block that sends items; each becomes one server-sent event. When the caller goes away the block
 //! is dropped at its next `.await`:
@@ -37,15 +38,53 @@
 //! }
 //! ```
 
+//!
+//! Work that goes on after the answer is announced, so that the host does not take the session for idle:
+//!
+//! ```
+//! use frontdesk_agentcore::{Context, HandlerError};
+//! use serde_json::{Value, json};
+//!
+//! async fn begin(_payload: Value, context: Context) -> Result<Value, HandlerError> {
+//!     let task = context.background_task();
+//!     tokio::spawn(async move {
+//!         // … the work; `/ping` says `HealthyBusy` until the guard is dropped.
+//!         drop(task);
+//!     });
+//!     Ok(json!({ "begun": true }))
+//! }
+//! ```
+//!
+//! A WebSocket handler is given the connection:
+//!
+//! ```no_run
+//! use frontdesk_agentcore::{App, Context, HandlerError};
+//! use serde_json::{Value, json};
+//!
+//! # async fn echo(payload: Value, _: Context) -> Result<Value, HandlerError> { Ok(payload) }
+//! let app = App::new(echo).websocket(|connection, _context| {
+//!     Box::pin(async move {
+//!         while let Some(frame) = connection.receive().await {
+//!             connection.send(frame).await?;
+//!         }
+//!         Ok(())
+//!     })
+//! });
+//! ```
+
 mod answer;
 mod app;
 mod context;
 mod error;
 mod invocations;
+pub mod log;
 mod ping;
 mod unwind;
+mod websocket;
 
 pub use answer::{Answer, Events};
 pub use app::App;
 pub use context::{BackgroundTask, Context};
 pub use error::HandlerError;
+pub use ping::PingStatus;
+pub use websocket::{Connection, Frame};

@@ -49,6 +49,12 @@ const SERVICE: &str = "bedrock-agentcore";
 /// An answer of AgentCore is read up to this size: it is handed back whole, as a Lambda function must.
 const ANSWER_BYTES_MAX: usize = 6 * 1024 * 1024;
 
+/// Tells the agent how many milliseconds are left for its answer. AgentCore hands custom headers on to an agent that lists them.
+pub const DEADLINE_HEADER: &str = "x-amzn-bedrock-agentcore-runtime-custom-deadline-ms";
+/// What each hop keeps of the time that is left, so that its own word reaches the caller before the caller gives up; a tenth where less than ten
+/// times as much is left.
+const HOP_MARGIN: Duration = Duration::from_secs(1);
+
 /// Carries a signed request to AgentCore: over HTTPS on AWS, over a stream in memory on one machine.
 pub trait Transport: Send + Sync + 'static {
     /// Sends one request. Dropping the future ends the call.
@@ -172,14 +178,13 @@ impl Proxy {
         self.signed(payload, &session_id, caller, now).map_err(|error| answer::internal(&*error))
     }
 
-    /// Waits for `carried` until one second before the caller gives up, so that the answer is ours to word.
+    /// Waits for `carried` until shortly before the caller gives up, so that the answer is ours to word.
     async fn within<T>(
         &self,
         caller: &Caller,
         carried: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<Result<T, Response<Bytes>>, TimedOut> {
-        let time_left = caller.time_left.saturating_sub(Duration::from_secs(1));
-        let carried = tokio::time::timeout(time_left, carried).await.map_err(|_| TimedOut)?;
+        let carried = tokio::time::timeout(less_hops(caller.time_left, 1), carried).await.map_err(|_| TimedOut)?;
         Ok(carried.map_err(|error| {
             tracing::error!(request_id = caller.request_id, error = &*error as &dyn std::error::Error, "AgentCore cannot be reached");
             answer::internal(&*error)
@@ -194,11 +199,18 @@ impl Proxy {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(HeaderName::from_static(SESSION_ID_HEADER), HeaderValue::from_str(session_id)?);
         headers.insert("x-amzn-trace-id", HeaderValue::from_str(&caller.trace_id)?);
+        let agent_ms = u64::try_from(less_hops(caller.time_left, 2).as_millis()).unwrap_or(u64::MAX);
+        headers.insert(HeaderName::from_static(DEADLINE_HEADER), HeaderValue::from(agent_ms));
         let (mut parts, ()) = request.into_parts();
         let scope = Scope { region: self.settings.agent_runtime_arn.region(), service: SERVICE };
         sigv4::sign(&mut parts, &BodyHash::of(&payload), &self.credentials, scope, &self.signing_keys, now)?;
         Ok(Request::from_parts(parts, http_body_util::Full::new(payload)))
     }
+}
+
+/// `time_left` without the margins of `hops` hops.
+fn less_hops(time_left: Duration, hops: u32) -> Duration {
+    time_left.saturating_sub(HOP_MARGIN.min(time_left / 10) * hops)
 }
 
 /// An answer of AgentCore as a whole.

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &AgentArguments, settings: HostedAgentSettings) -> 
     }
     // Machine-read: one JSON object a line, on standard error.
     let filter = EnvFilter::try_from_env("FRONTDESK_LOG").unwrap_or_else(|_| EnvFilter::new("warn,frontdesk_agent=info"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    agentcore::log::init_with(filter);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the async runtime")?;
     runtime.block_on(async {
         let address = (bind_address(), arguments.port);
