@@ -75,7 +75,7 @@ pub struct KnowledgeOptions {
     pub model: Option<ModelFiles>,
     /// Where embeddings are kept between starts; without it every start embeds the whole FAQ.
     pub cache_dir: Option<PathBuf>,
-    /// Threads that embed, each on one core; at least one. Also used for reading the FAQ.
+    /// Threads that embed questions, each on one core; at least one. While the FAQ is read every core embeds.
     pub embedding_threads: usize,
     /// How pages are cut.
     pub splitter: Splitter,
@@ -252,7 +252,7 @@ fn embed_chunks(
     // The longest first, so that the threads end at about the same time.
     missing.sort_by_key(|chunk| Reverse(chunks[*chunk].text.len()));
     let texts: Vec<&str> = missing.iter().map(|chunk| &*chunks[*chunk].text).collect();
-    let vectors = embed_parallel(encoder, &texts, options.embedding_threads)?;
+    let vectors = embed_parallel(encoder, &texts, thread::available_parallelism().map_or(1, usize::from))?;
     known.extend(missing.iter().map(|chunk| keys[*chunk]).zip(vectors));
     tracing::info!(chunks = chunks.len(), embedded = missing.len(), "the FAQ is embedded");
 
