@@ -9,7 +9,6 @@ if ! command -v wrk >/dev/null || ! command -v nginx >/dev/null; then
     $as_root apt-get update -qq
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk nginx-light
 fi
-cargo build --release --locked -p frontdesk-tests --bin llm_double
-cargo build --release --locked -p frontdesk-agent --example embedding_speed
+cargo build --release --locked --workspace --bins --examples
 built=$(dirname "$frontdesk")
 exec python3 "$here/run.py" --frontdesk "$frontdesk" --llm-double "$built/llm_double" --embedding-speed "$built/examples/embedding_speed" "${@:2}"

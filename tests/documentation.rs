@@ -97,3 +97,11 @@ async fn the_settings_page_is_the_programs_own() {
         "docs/settings.md is not what `frontdesk settings-reference` prints; FRONTDESK_TEST_UPDATE=1 writes it anew"
     );
 }
+
+#[test]
+fn the_readme_s_agent_is_one_that_is_built() {
+    let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
+    let (readme, example) = (read("README.md"), read("examples/agents/echo.rs"));
+    let (_about, code) = example.split_once("\n\n").unwrap();
+    assert!(readme.contains(&format!("```rust\n{code}```\n")), "the README shows another agent than examples/agents/echo.rs:\n{code}");
+}

@@ -48,6 +48,26 @@ async fn what_is_refused_is_refused_as_at_invoke() {
 }
 
 #[tokio::test]
+async fn a_provider_that_quotes_the_key_does_not_bring_it_into_a_log() {
+    let refusing = Mode::Status { status: 401, times: None, retry_after_s: None };
+    let double = LlmDouble::start(([127, 0, 0, 1], 0).into(), refusing).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup()
+        .variable("FRONTDESK_AGENT_MODEL", "openai:stand-in")
+        .variable("FRONTDESK_AGENT_BASE_URL", &double.base_url())
+        .variable("OPENAI_API_KEY", "sk-stand-in")
+        .start(folder.path())
+        .await;
+    for url in [host.ready.endpoint.clone(), endpoint(&host)] {
+        let answer = post(&url, Some(host.key()), json!({ "prompt": "How do I activate roaming?" }).to_string()).await;
+        let said = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(said.contains("401") && !said.contains("sk-stand-in"), "{said}");
+    }
+    let log = std::fs::read_to_string(folder.path().join(".frontdesk/logs/agent.log")).unwrap();
+    assert!(log.contains("401 Unauthorized") && !log.contains("sk-stand-in"), "{log}");
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_stops_the_work() {
     let double = LlmDouble::start(([127, 0, 0, 1], 0).into(), Mode::Trickle).await.unwrap();
     let folder = tempfile::tempdir().unwrap();

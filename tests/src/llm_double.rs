@@ -1,9 +1,8 @@
-//! A stand-in for a language model's endpoint: OpenAI's chat completions over real HTTP, for tests
-//! and benchmarks. It thinks in no time, and misbehaves on demand in every way that an endpoint may.
-//!
-//! The form of requests and answers is that of OpenAI's API reference, "Create chat completion", and
-//! with `"stream": true` that of "Streaming": text comes word by word, a tool's arguments in two
-//! pieces.
+//! A stand-in for a language model's endpoint, for tests and benchmarks: OpenAI's chat completions, Anthropic's messages, Amazon
+//! Bedrock's Converse and Ollama's chat over real HTTP, whole and streamed. It thinks in no time, and misbehaves on demand in every
+//! way that an endpoint may.
+
+mod dialect;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,6 +26,8 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use dialect::{Conversation, Dialect, Turn};
 
 /// Requests that are remembered; older ones are forgotten, so that a benchmark does not fill the
 /// memory.
@@ -63,6 +64,8 @@ pub enum Mode {
     /// Asks with arguments that are not JSON, then with some of the wrong type, then repeats what it
     /// was told.
     BadArguments,
+    /// Calls each of the three FAQ tools in turn, then answers as [`Mode::Instant`].
+    EveryTool,
     /// Answers with neither text nor tool calls.
     Silent,
     /// Streams text without an end, as fast as it is read.
@@ -80,7 +83,7 @@ impl fmt::Display for UnknownMode {
         write!(
             formatter,
             "`{}` is none of instant, status:CODE[:TIMES[:RETRY_AFTER_S]], slow:MS, hang, close, bad-json, loop, \
-             unknown-tool, bad-arguments, silent, endless, trickle",
+             unknown-tool, bad-arguments, every-tool, silent, endless, trickle",
             self.0
         )
     }
@@ -109,6 +112,7 @@ impl FromStr for Mode {
             ("loop", Some([])) => Ok(Mode::Loop),
             ("unknown-tool", Some([])) => Ok(Mode::UnknownTool),
             ("bad-arguments", Some([])) => Ok(Mode::BadArguments),
+            ("every-tool", Some([])) => Ok(Mode::EveryTool),
             ("silent", Some([])) => Ok(Mode::Silent),
             ("endless", Some([])) => Ok(Mode::Endless),
             ("trickle", Some([])) => Ok(Mode::Trickle),
@@ -122,7 +126,7 @@ impl FromStr for Mode {
 pub struct Recorded {
     /// The path, such as `/v1/chat/completions`.
     pub path: String,
-    /// The `Authorization` header.
+    /// The `Authorization` header; at Anthropic's path `x-api-key`.
     pub authorization: Option<String>,
     /// The body; null when it was not JSON.
     pub body: Value,
@@ -146,7 +150,7 @@ struct Shared {
 impl LlmDouble {
     /// Starts one on `address`; port 0 picks a free one.
     ///
-    /// Besides `POST …/chat/completions` it serves `PUT /mode` with a mode's name as the body.
+    /// Besides the providers' paths it serves `PUT /mode` with a mode's name as the body.
     pub async fn start(address: SocketAddr, mode: Mode) -> io::Result<LlmDouble> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -169,7 +173,7 @@ impl LlmDouble {
         self.address
     }
 
-    /// What to set as the base URL of an OpenAI-compatible provider.
+    /// What to set as the base URL of an OpenAI-compatible provider, or of Anthropic.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
@@ -222,13 +226,11 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
     if head.method == Method::PUT && path == "/mode" {
         return set_mode(&shared, &body);
     }
-    if head.method != Method::POST || !path.ends_with("/chat/completions") {
+    let Some(dialect) = Dialect::of(path).filter(|_| head.method == Method::POST) else {
         return StatusCode::NOT_FOUND.into_response();
-    }
+    };
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let authorization = head.headers.get(header::AUTHORIZATION);
-    let authorization = authorization.and_then(|value| Some(value.to_str().ok()?.to_owned()));
-    let recorded = Recorded { path: path.to_owned(), authorization, body };
+    let recorded = Recorded { path: path.to_owned(), authorization: dialect.credential(&head.headers), body };
     let mode = {
         let mut all = lock(&shared.recorded);
         if all.len() == RECORDED_MAX {
@@ -237,7 +239,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         all.push_back(recorded.clone());
         take_turn(&mut lock(&shared.mode))
     };
-    behave(mode, &recorded, &shared.streams).await
+    behave(mode, &recorded, dialect, &shared.streams).await
 }
 
 fn set_mode(shared: &Shared, name: &[u8]) -> Response {
@@ -262,142 +264,75 @@ fn take_turn(mode: &mut Mode) -> Mode {
     }
 }
 
-async fn behave(mode: Mode, recorded: &Recorded, streams: &Arc<()>) -> Response {
-    let request = &recorded.body;
-    let results = tool_results(request);
-    match &mode {
-        Mode::Instant => instant(request, &results),
+async fn behave(mode: Mode, recorded: &Recorded, dialect: Dialect, streams: &Arc<()>) -> Response {
+    let conversation = dialect.conversation(&recorded.path, &recorded.body);
+    let results = &conversation.results;
+    let call = |tool, arguments: &str| Turn::Call { tool, arguments: arguments.to_owned() };
+    let turn = match &mode {
+        Mode::Instant => instant(&conversation),
         Mode::Slow(duration) => {
             tokio::time::sleep(*duration).await;
-            instant(request, &results)
+            instant(&conversation)
         }
         Mode::Hang => std::future::pending().await,
-        Mode::Status { status, retry_after_s, .. } => failure(*status, *retry_after_s, recorded),
-        Mode::Close if is_streamed(request) => {
-            let first = event(&chunk(request, &json!({ "role": "assistant", "content": "I was going to" }), None));
-            ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(CutOff { first: first.into(), sent: false })).into_response()
-        }
+        Mode::Status { status, retry_after_s, .. } => return failure(*status, *retry_after_s, recorded, dialect),
         Mode::Close => {
-            let body = Body::new(CutOff { first: Bytes::from_static(b"{\"choices\": ["), sent: false });
-            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+            let (content_type, first) = if conversation.is_streamed {
+                (conversation.stream_type(), conversation.piece("I was going to"))
+            } else {
+                ("application/json", Bytes::from_static(b"{\"choices\": ["))
+            };
+            return ([(header::CONTENT_TYPE, content_type)], Body::new(CutOff::after(first))).into_response();
         }
-        Mode::BadJson => ([(header::CONTENT_TYPE, "application/json")], r#"{"choices": [{"#).into_response(),
-        Mode::Loop => ask(request, "search_faq", &search_arguments(request)),
+        Mode::BadJson => return ([(header::CONTENT_TYPE, "application/json")], r#"{"choices": [{"#).into_response(),
+        Mode::Loop => search(&conversation),
         Mode::UnknownTool => match results.as_slice() {
-            [] => ask(request, "delete_everything", "{}"),
-            results => say(request, &results.join("\n")),
+            [] => call("delete_everything", "{}"),
+            results => Turn::Say(results.join("\n")),
         },
         Mode::BadArguments => match results.as_slice() {
-            [] => ask(request, "search_faq", r#"{"query": "#),
-            [_] => ask(request, "search_faq", r#"{"query": 7}"#),
-            results => say(request, &results.join("\n")),
+            [] => call("search_faq", r#"{"query": "#),
+            [_] => call("search_faq", r#"{"query": 7}"#),
+            results => Turn::Say(results.join("\n")),
+        },
+        Mode::EveryTool => match results.len() {
+            0 => search(&conversation),
+            1 => call("search_detailed_faq", &json!({ "query": conversation.question, "num_results": 4 }).to_string()),
+            2 => call("reformulate_query", &json!({ "original_query": conversation.question, "focus_aspect": "price" }).to_string()),
+            _ => first_answer(results),
         },
         Mode::Endless | Mode::Trickle => {
             let pause = (mode == Mode::Trickle).then(|| tokio::time::interval(Duration::from_millis(10)));
-            let word = event(&chunk(request, &json!({ "content": "more " }), None));
-            ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(Repeated { piece: word.into(), pause, _stream: streams.clone() }))
-                .into_response()
+            let body = Body::new(Repeated { piece: conversation.piece("more "), pause, _stream: streams.clone() });
+            return ([(header::CONTENT_TYPE, conversation.stream_type())], body).into_response();
         }
-        Mode::Silent => completion(request, json!({ "role": "assistant", "content": null }), "stop"),
+        Mode::Silent => Turn::Nothing,
+    };
+    conversation.answer(&turn)
+}
+
+fn instant(conversation: &Conversation) -> Turn {
+    match conversation.results.as_slice() {
+        [] if conversation.has_tools => search(conversation),
+        [] => Turn::Say("I was given no tools.".to_owned()),
+        results => first_answer(results),
     }
 }
 
-fn instant(request: &Value, results: &[&str]) -> Response {
-    match results.first() {
-        None if request["tools"].is_array() => ask(request, "search_faq", &search_arguments(request)),
-        None => say(request, "I was given no tools."),
-        // The result reads `question: …`, a line break, `answer: …`, an empty line, and so on.
-        Some(result) => {
-            let answer = result.split_once("answer: ").map_or(*result, |(_, answer)| answer);
-            say(request, answer.split("\n\n").next().unwrap_or_default())
-        }
-    }
+fn search(conversation: &Conversation) -> Turn {
+    Turn::Call { tool: "search_faq", arguments: json!({ "query": conversation.question }).to_string() }
 }
 
-fn tool_results(request: &Value) -> Vec<&str> {
-    let messages = request["messages"].as_array().map_or(&[][..], Vec::as_slice);
-    messages.iter().filter(|message| message["role"] == "tool").filter_map(|message| message["content"].as_str()).collect()
+/// A result reads `question: …`, a line break, `answer: …`, an empty line, and so on.
+fn first_answer(results: &[String]) -> Turn {
+    let answer = results[0].split_once("answer: ").map_or(results[0].as_str(), |(_, answer)| answer);
+    Turn::Say(answer.split("\n\n").next().unwrap_or_default().to_owned())
 }
 
-fn search_arguments(request: &Value) -> String {
-    let messages = request["messages"].as_array().map_or(&[][..], Vec::as_slice);
-    let question = messages.iter().rev().find(|message| message["role"] == "user");
-    json!({ "query": question.map_or(&Value::Null, |question| &question["content"]) }).to_string()
-}
-
-fn ask(request: &Value, tool: &str, arguments: &str) -> Response {
-    let call = json!({
-        "id": "call_1", "type": "function", "function": { "name": tool, "arguments": arguments },
-    });
-    let message = json!({ "role": "assistant", "content": null, "tool_calls": [call] });
-    completion(request, message, "tool_calls")
-}
-
-fn say(request: &Value, text: &str) -> Response {
-    completion(request, json!({ "role": "assistant", "content": text }), "stop")
-}
-
-fn is_streamed(request: &Value) -> bool {
-    request["stream"] == true
-}
-
-/// One event of a streamed completion.
-fn chunk(request: &Value, delta: &Value, finish_reason: Option<&str>) -> Value {
-    json!({
-        "id": "chatcmpl-double",
-        "object": "chat.completion.chunk",
-        "created": 0,
-        "model": request["model"],
-        "choices": [{ "index": 0, "delta": delta, "finish_reason": finish_reason }],
-    })
-}
-
-fn event(document: &Value) -> String {
-    format!("data: {document}\n\n")
-}
-
-/// A message in pieces: its text word by word, the arguments of its tool calls in two halves.
-fn streamed(request: &Value, message: &Value, finish_reason: &str) -> Response {
-    let mut events = vec![chunk(request, &json!({ "role": "assistant", "content": "" }), None)];
-    for word in message["content"].as_str().unwrap_or_default().split_inclusive(' ') {
-        events.push(chunk(request, &json!({ "content": word }), None));
-    }
-    for (index, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
-        let arguments = call["function"]["arguments"].as_str().unwrap_or_default();
-        let (first, second) = arguments.split_at(arguments.floor_char_boundary(arguments.len() / 2));
-        let named = json!({ "index": index, "id": call["id"], "type": "function", "function": { "name": call["function"]["name"], "arguments": first } });
-        events.push(chunk(request, &json!({ "tool_calls": [named] }), None));
-        events.push(chunk(request, &json!({ "tool_calls": [{ "index": index, "function": { "arguments": second } }] }), None));
-    }
-    events.push(chunk(request, &json!({}), Some(finish_reason)));
-    let mut usage = chunk(request, &json!({}), None);
-    usage["choices"] = json!([]);
-    usage["usage"] = json!({ "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15 });
-    events.push(usage);
-    let body: String = events.iter().map(event).chain(["data: [DONE]\n\n".to_owned()]).collect();
-    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
-}
-
-fn completion(request: &Value, message: Value, finish_reason: &str) -> Response {
-    if is_streamed(request) {
-        return streamed(request, &message, finish_reason);
-    }
-    let document = json!({
-        "id": "chatcmpl-double",
-        "object": "chat.completion",
-        "created": 0,
-        "model": request["model"],
-        "choices": [{ "index": 0, "message": message, "finish_reason": finish_reason }],
-        "usage": { "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15 },
-    });
-    ([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
-}
-
-fn failure(status: u16, retry_after_s: Option<u32>, recorded: &Recorded) -> Response {
+fn failure(status: u16, retry_after_s: Option<u32>, recorded: &Recorded, dialect: Dialect) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let message = format!("the double answers {status} to {}", recorded.authorization.as_deref().unwrap_or("nobody"));
-    let document = json!({ "error": { "message": message } });
-    let mut response = (status, [(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response();
+    let mut response = (status, [(header::CONTENT_TYPE, "application/json")], dialect.failure(&message).to_string()).into_response();
     if let Some(seconds) = retry_after_s {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
@@ -406,20 +341,26 @@ fn failure(status: u16, retry_after_s: Option<u32>, recorded: &Recorded) -> Resp
 
 /// A body that breaks off after its first piece; it had promised a thousand bytes.
 struct CutOff {
-    first: Bytes,
-    sent: bool,
+    first: Option<Bytes>,
+    /// While a body has nothing to give, what it gave is sent: this gives the first piece its time.
+    pause: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl CutOff {
+    fn after(first: Bytes) -> CutOff {
+        CutOff { first: Some(first), pause: Box::pin(tokio::time::sleep(Duration::from_millis(20))) }
+    }
 }
 
 impl HttpBody for CutOff {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.sent {
-            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        self.sent = true;
-        Poll::Ready(Some(Ok(Frame::data(self.first.clone()))))
+        self.pause.as_mut().poll(context).map(|()| Some(Err(io::ErrorKind::ConnectionAborted.into())))
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,33 +1,19 @@
 //! Prints what each decline threshold of the built-in model would do, on an FAQ and a set of labelled questions.
 //!
-//! `cargo run --release -p frontdesk-agent --example calibrate -- FAQ.csv QUESTIONS.json`, where the questions are
-//! `{"paraphrases": [{"question", "entry", "also"}], "off_topic": […]}`. With a third argument, `keyword`, the search goes by words.
+//! `cargo run --release -p frontdesk-agent --example calibrate -- FAQ QUESTIONS`, both as `frontdesk eval` takes them. With a third
+//! argument, `keyword`, the search is by keywords.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use frontdesk_agent::evaluation::{LabelledQuestion, read_questions};
 use frontdesk_agent::llm::Extractive;
 use frontdesk_agent::message::ToolCall;
 use frontdesk_agent::retrieval::model::{ModelFiles, default_dir};
 use frontdesk_agent::retrieval::{Faq, Knowledge, KnowledgeOptions};
 use frontdesk_agent::tools::{FaqTools, SEARCH_FAQ};
-use serde::Deserialize;
 use serde_json::json;
-
-#[derive(Deserialize)]
-struct Questions {
-    paraphrases: Vec<Paraphrase>,
-    off_topic: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Paraphrase {
-    question: String,
-    entry: String,
-    #[serde(default)]
-    also: Vec<String>,
-}
 
 /// One question's finding.
 struct Finding {
@@ -42,23 +28,21 @@ async fn main() -> anyhow::Result<()> {
     let (faq, questions, model) = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [faq, questions] => (*faq, *questions, ModelFiles::locate(&default_dir())?),
         [faq, questions, "keyword"] => (*faq, *questions, None),
-        _ => bail!("usage: calibrate FAQ.csv QUESTIONS.json [keyword]"),
+        _ => bail!("usage: calibrate FAQ QUESTIONS [keyword]"),
     };
-    let questions = std::fs::read_to_string(questions).with_context(|| format!("failed to read {questions}"))?;
-    let questions: Questions = serde_json::from_str(&questions)?;
-    let knowledge = Knowledge::open(Faq::read(Path::new(faq))?, KnowledgeOptions { model, ..KnowledgeOptions::default() })?;
+    let faq = Faq::read(Path::new(faq))?;
+    let questions = read_questions(Path::new(questions), &faq.entries)?;
+    let knowledge = Arc::new(Knowledge::open(faq, KnowledgeOptions { model, ..KnowledgeOptions::default() })?);
     println!("search: {:?}, {} entries", knowledge.kind(), knowledge.entries().len());
 
     let extractive = Extractive::new("Lauki", knowledge.entries());
-    let tools = FaqTools::new(Arc::new(knowledge));
+    let tools = FaqTools::new(knowledge.clone());
     let mut findings = Vec::new();
-    for Paraphrase { question, entry, also } in &questions.paraphrases {
-        let is_right = |found: &str| found == entry || also.iter().any(|also| also == found);
-        findings.push(find(&tools, &extractive, question, Some(&is_right)).await?);
-    }
-    for question in &questions.off_topic {
-        let finding = find(&tools, &extractive, question, None).await?;
-        println!("off topic {:.3} {question}", finding.confidence);
+    for question in &questions {
+        let finding = find(&tools, &extractive, &knowledge, question).await?;
+        if question.gold.is_empty() {
+            println!("off topic {:.3} {}", finding.confidence, question.text);
+        }
         findings.push(finding);
     }
     println!("threshold  answered right  answered wrong  declined  off topic declined");
@@ -81,16 +65,11 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Searches as the built-in model does.
-async fn find(
-    tools: &FaqTools,
-    extractive: &Extractive,
-    question: &str,
-    is_right: Option<&dyn Fn(&str) -> bool>,
-) -> anyhow::Result<Finding> {
-    let call = ToolCall { id: String::new(), name: SEARCH_FAQ.to_owned(), arguments: json!({ "query": question }) };
+async fn find(tools: &FaqTools, extractive: &Extractive, knowledge: &Knowledge, question: &LabelledQuestion) -> anyhow::Result<Finding> {
+    let call = ToolCall { id: String::new(), name: SEARCH_FAQ.to_owned(), arguments: json!({ "query": question.text }) };
     let messages = tools.call_all(&[call]).await;
     let findings = messages.first().and_then(|message| message.artifact.as_ref()).context("the search gave no findings")?;
-    let best = findings.matches.first().map(|best| best.question.as_str());
-    let is_right = is_right.map(|is_right| best.is_some_and(is_right));
-    Ok(Finding { confidence: extractive.confidence(findings), is_right })
+    let best = findings.matches.first().and_then(|best| knowledge.entries().iter().find(|entry| entry.question == best.question));
+    let is_right = best.is_some_and(|entry| question.gold.iter().any(|gold| gold == entry.label()));
+    Ok(Finding { confidence: extractive.confidence(findings), is_right: (!question.gold.is_empty()).then_some(is_right) })
 }

@@ -6,7 +6,9 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -17,6 +19,8 @@ use crate::tools::{FaqTools, SEARCH_FAQ};
 
 /// Chunks that are looked at for ten entries: hardly an entry has five.
 const CHUNKS: usize = 50;
+/// Questions in work at once: enough for the embedding threads to have a batch each.
+const CONCURRENT: usize = 32;
 /// The last rank that counts.
 const RANK_MAX: usize = 10;
 
@@ -83,7 +87,7 @@ pub enum QuestionsError {
 /// Reads labelled questions for `entries`: JSON Lines `{"text", "gold"}`, where `gold` is an entry's id or question, a list of such, or null.
 pub fn read_questions(path: &Path, entries: &[FaqEntry]) -> Result<Vec<LabelledQuestion>, QuestionsError> {
     let text = std::fs::read_to_string(path).map_err(|source| QuestionsError::Io { path: path.to_owned(), source })?;
-    let known: HashSet<&str> = entries.iter().map(label).collect();
+    let known: HashSet<&str> = entries.iter().map(FaqEntry::label).collect();
     let mut questions = Vec::new();
     for (line, content) in (1..).zip(text.lines()).filter(|(_, content)| !content.trim().is_empty()) {
         let question: LabelledQuestion = serde_json::from_str(content).map_err(|error| QuestionsError::BadLine {
@@ -97,11 +101,6 @@ pub fn read_questions(path: &Path, entries: &[FaqEntry]) -> Result<Vec<LabelledQ
         questions.push(question);
     }
     if questions.is_empty() { Err(QuestionsError::Empty { path: path.to_owned() }) } else { Ok(questions) }
-}
-
-/// What an entry is called in labels.
-fn label(entry: &FaqEntry) -> &str {
-    entry.id.as_deref().unwrap_or(&entry.question)
 }
 
 /// What was measured. Shares are from 0 to 1; `null` where no question of the kind was asked.
@@ -140,23 +139,29 @@ pub struct EvaluationError {
     pub expected: Vec<String>,
 }
 
+/// What became of one question.
+struct Judged {
+    /// The labels found, best first, each once.
+    labels: Vec<String>,
+    /// The best score.
+    top: f32,
+    is_declined: bool,
+}
+
 /// Asks `knowledge` every question, and judges what the built-in model would do with the findings.
-pub async fn evaluate(
-    knowledge: std::sync::Arc<Knowledge>,
-    company_name: &str,
-    questions: &[LabelledQuestion],
-) -> Result<Evaluation, SearchError> {
+pub async fn evaluate(knowledge: Arc<Knowledge>, company_name: &str, questions: &[LabelledQuestion]) -> Result<Evaluation, SearchError> {
     let extractive = Extractive::new(company_name, knowledge.entries());
     let tools = FaqTools::new(knowledge.clone());
+    let judged: Vec<Judged> = futures_util::stream::iter(questions)
+        .map(|question| judge(&knowledge, &tools, &extractive, &question.text))
+        .buffered(CONCURRENT)
+        .try_collect()
+        .await?;
+
     let (mut ranks, mut scores_with, mut scores_without) = (Vec::new(), Vec::new(), Vec::new());
     let (mut declined, mut declined_by_mistake) = (0, 0);
     let mut errors = Vec::new();
-    for question in questions {
-        let hits = knowledge.search(&question.text, CHUNKS).await?;
-        let top = hits.first().map_or(0.0, |hit| hit.score);
-        let mut seen = HashSet::new();
-        let labels: Vec<&str> = hits.iter().map(|hit| label(knowledge.entry(hit.entry))).filter(|label| seen.insert(*label)).collect();
-        let is_declined = is_declined(&tools, &extractive, &question.text).await;
+    for (question, Judged { labels, top, is_declined }) in questions.iter().zip(judged) {
         let is_wrong = if question.gold.is_empty() {
             scores_without.push(top);
             declined += usize::from(is_declined);
@@ -164,12 +169,12 @@ pub async fn evaluate(
         } else {
             scores_with.push(top);
             declined_by_mistake += usize::from(is_declined);
-            let rank = labels.iter().take(RANK_MAX).position(|label| question.gold.iter().any(|gold| gold == label));
+            let rank = labels.iter().take(RANK_MAX).position(|label| question.gold.contains(label));
             ranks.push(rank);
             rank != Some(0)
         };
         if is_wrong {
-            let found = labels.first().map(|label| (*label).to_owned());
+            let found = labels.into_iter().next();
             errors.push(EvaluationError { question: question.text.clone(), found, expected: question.gold.clone() });
         }
     }
@@ -190,11 +195,16 @@ pub async fn evaluate(
     })
 }
 
-/// Whether the built-in model would say that the FAQ has no answer, were `question` looked up.
-async fn is_declined(tools: &FaqTools, extractive: &Extractive, question: &str) -> bool {
+/// Looks `question` up, and asks the built-in model whether it would say that the FAQ has no answer.
+async fn judge(knowledge: &Knowledge, tools: &FaqTools, extractive: &Extractive, question: &str) -> Result<Judged, SearchError> {
     let call = ToolCall { id: String::new(), name: SEARCH_FAQ.to_owned(), arguments: json!({ "query": question }) };
-    let messages = tools.call_all(&[call]).await;
-    !messages.iter().filter_map(|message| message.artifact.as_ref()).any(|findings| extractive.would_answer(findings))
+    let calls = [call];
+    let (hits, messages) = tokio::join!(knowledge.search(question, CHUNKS), tools.call_all(&calls));
+    let hits = hits?;
+    let is_declined = !messages.iter().filter_map(|message| message.artifact.as_ref()).any(|findings| extractive.would_answer(findings));
+    let mut seen = HashSet::new();
+    let labels = hits.iter().map(|hit| knowledge.entry(hit.entry).label()).filter(|label| seen.insert(*label)).map(str::to_owned).collect();
+    Ok(Judged { labels, top: hits.first().map_or(0.0, |hit| hit.score), is_declined })
 }
 
 fn share(part: f64, whole: usize) -> Option<f64> {
@@ -219,8 +229,6 @@ fn auroc(with: &[f32], without: &[f32]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::retrieval::{Faq, KnowledgeOptions};
 

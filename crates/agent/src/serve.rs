@@ -102,10 +102,7 @@ impl Assembly {
             Some(provider) => Model::Provider(provider.clone()),
             None => Model::Extractive(Box::new(Extractive::new(self.settings.company_name(), knowledge.entries()))),
         };
-        let search = match knowledge.kind() {
-            SearchKind::Semantic => "semantic",
-            SearchKind::Keyword => "keyword",
-        };
+        let search = knowledge.kind().name();
         let name = model.name().to_owned();
         let knowledge = Arc::new(knowledge);
         let faq = FaqAgent::new(model, FaqTools::new(knowledge.clone()), self.threads.clone(), &self.settings)?;
@@ -119,21 +116,22 @@ async fn load_knowledge(settings: &AgentSettings, before: Option<Arc<Knowledge>>
     let model_dir = settings.model_dir.clone();
     let cache_dir = settings.cache_dir.clone();
     let embedding_threads = settings.embedding_threads;
+    let search = settings.search;
     let load = move || -> anyhow::Result<Knowledge> {
         let faq = Faq::read(&faq)?;
         if let Some(before) = before {
-            let options = KnowledgeOptions { cache_dir, embedding_threads, ..KnowledgeOptions::default() };
+            let options = KnowledgeOptions { search, cache_dir, embedding_threads, ..KnowledgeOptions::default() };
             return Ok(before.with_faq(faq, options)?);
         }
         let model = ModelFiles::locate(&model_dir)?;
-        if model.is_none() {
+        if model.is_none() && search != SearchKind::Keyword {
             tracing::warn!(
                 model_dir = %model_dir.display(),
                 "The embedding model is missing, so the search is by keywords; \
                  `frontdesk model pull` fetches it"
             );
         }
-        let options = KnowledgeOptions { model, cache_dir, embedding_threads, ..KnowledgeOptions::default() };
+        let options = KnowledgeOptions { model, search, cache_dir, embedding_threads, ..KnowledgeOptions::default() };
         Ok(Knowledge::open(faq, options)?)
     };
     tokio::task::spawn_blocking(load).await.context("the thread that loads the FAQ panicked")?

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::retrieval::model;
+use crate::retrieval::{SearchKind, model};
 
 /// The model that is chosen when a Groq key is there and nothing else was asked for.
 const GROQ_DEFAULT: &str = "openai/gpt-oss-20b";
@@ -30,6 +30,8 @@ pub struct AgentSettings {
     pub base_url: Option<String>,
     /// The environment variable that holds the provider's key, in place of the provider's usual one.
     pub api_key_variable: Option<String>,
+    /// How the FAQ is searched, where the embedding model is present.
+    pub search: SearchKind,
     /// Where the embedding model's files are.
     pub model_dir: PathBuf,
     /// Where embeddings are kept between starts. `None`: nowhere.
@@ -55,6 +57,7 @@ impl Default for AgentSettings {
             model: ModelChoice::Auto,
             base_url: None,
             api_key_variable: None,
+            search: SearchKind::default(),
             model_dir: model::default_dir(),
             cache_dir: None,
             embedding_threads: 1,

@@ -72,8 +72,8 @@ fn settings() -> AgentSettings {
 
 const PRICES: &str = "question,answer\n\
     How do I activate roaming?,Dial *123# and choose Roaming.\n\
-    How much does roaming cost?,One euro a day.\n\
     How much does a SIM card cost?,Ten euros.\n\
+    How much does roaming cost?,One euro a day.\n\
     How do I pay my bill?,By card or by bank transfer.\n";
 
 /// What `agent` says to `prompt` in a thread of a session.
@@ -89,11 +89,12 @@ async fn a_follow_up_is_understood_in_its_own_thread_alone() {
     let (session, other) = ("s".repeat(33), "t".repeat(33));
     assert!(said(&agent, &session, "trip", "How can I activate roaming?").await.starts_with("Dial *123#"));
     let follow_up = "and how much does it cost?";
-    assert!(said(&agent, &session, "trip", follow_up).await.contains("One euro a day."));
+    let answer = said(&agent, &session, "trip", follow_up).await;
+    assert!(answer.starts_with("One euro a day."), "{answer}");
     assert!(said(&agent, &session, "trip", "thanks!").await.starts_with("You are welcome"));
     for (session, thread) in [(&session, "another"), (&other, "trip"), (&session, "api-session")] {
         let answer = said(&agent, session, thread, follow_up).await;
-        assert!(!answer.contains("One euro a day.\n\nSource"), "{thread}: {answer}");
+        assert!(!answer.starts_with("One euro a day."), "{thread}: {answer}");
     }
 }
 
@@ -137,7 +138,8 @@ async fn a_changed_faq_is_read_anew_and_a_broken_one_is_not() {
     agent.rewrite("question,answer\nHow do I activate roaming?,\"It is alw");
     // For longer than two looks at the file.
     for _ in 0..30 {
-        assert!(said(&agent, "", "", "activate roaming").await.contains("It is always on."));
+        let answer = said(&agent, "", "", "activate roaming").await;
+        assert!(answer.contains("It is always on."), "{answer}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     agent.rewrite("question,answer\nHow do I activate roaming?,Ask in a shop.\nDo you sell phones?,We do.\n");

@@ -160,6 +160,82 @@ async fn the_key_goes_to_the_provider_and_nowhere_else() {
     );
 }
 
+/// A provider with an API of its own, and where its part of the double is.
+const OTHER_APIS: [(&str, &str, &str); 3] = [
+    ("anthropic:claude-sonnet-4-5", "/v1", "/v1/messages"),
+    ("bedrock:amazon.nova-lite-v1:0", "", "/model/amazon.nova-lite-v1%3A0/converse"),
+    ("ollama:llama3.2:3b", "", "/api/chat"),
+];
+
+fn other_api(double: &LlmDouble, model: &str, base: &str, deadline: Duration) -> AgentSettings {
+    AgentSettings {
+        model: model.parse().unwrap(),
+        base_url: Some(format!("http://{}{base}", double.address())),
+        deadline_ms: u64::try_from(deadline.as_millis()).unwrap(),
+        ..AgentSettings::default()
+    }
+}
+
+#[tokio::test]
+async fn each_provider_is_spoken_to_in_its_own_words() {
+    let question = json!({ "prompt": "How do I activate roaming?" });
+    for (model, base, path) in OTHER_APIS {
+        let double = LlmDouble::start(ANY_PORT, Mode::EveryTool).await.unwrap();
+        let (status, body) = asking::ask(FAQ, &question, other_api(&double, model, base, LONG)).await;
+        assert_eq!((status, &body["result"]), (200, &json!("Dial *123# and choose Roaming.")), "{model}: {body}");
+        let requests = double.recorded();
+        assert_eq!(requests.len(), 4, "{model}: three tools and the answer");
+        assert_eq!(requests[0].path, path, "{model}");
+        let sent = requests[0].body.to_string();
+        for tool in ["search_faq", "search_detailed_faq", "reformulate_query"] {
+            assert!(sent.contains(tool), "{model}: {sent}");
+        }
+
+        let streamed = json!({ "prompt": "How do I activate roaming?", "stream": true });
+        let agent = asking::Agent::start(FAQ, other_api(&double, model, base, LONG)).await;
+        let events = asking::events(&agent.send(&streamed, "").await.1);
+        let words: Vec<&str> = events.iter().filter_map(|event| event["delta"].as_str()).collect();
+        assert_eq!(words, ["Dial ", "*123# ", "and ", "choose ", "Roaming."], "{model}: {events:?}");
+        let calls: Vec<_> = events.iter().filter_map(|event| event["tool_call"]["name"].as_str()).collect();
+        assert_eq!(calls, ["search_faq", "search_detailed_faq", "reformulate_query"], "{model}");
+        assert_eq!(events[0]["tool_call"]["arguments"], json!({ "query": "How do I activate roaming?" }), "{model}");
+    }
+}
+
+#[tokio::test]
+async fn each_provider_s_failures_are_told() {
+    let question = json!({ "prompt": "How do I activate roaming?" });
+    for (model, base, _) in OTHER_APIS {
+        let double = LlmDouble::start(ANY_PORT, Mode::Instant).await.unwrap();
+        for is_streamed in [false, true] {
+            let check = async |mode: Mode, deadline: Duration, expected: &str| {
+                double.set_mode(mode.clone());
+                let settings = other_api(&double, model, base, deadline);
+                let text = if is_streamed {
+                    let agent = asking::Agent::start(FAQ, settings).await;
+                    let streamed = json!({ "prompt": "How do I activate roaming?", "stream": true });
+                    agent.send(&streamed, "").await.1
+                } else {
+                    asking::ask(FAQ, &question, settings).await.1.to_string()
+                };
+                assert!(text.contains(expected), "{model}, streamed: {is_streamed}, {mode:?}: {expected:?} is not in {text}");
+            };
+            check(failing(503, Some(1), Some(0)), LONG, "Dial *123#").await;
+            check(failing(429, Some(1), Some(0)), LONG, "Dial *123#").await;
+            check(failing(401, None, None), LONG, "refused the request: 401 Unauthorized: the double answers 401").await;
+            check(Mode::Hang, SHORT, "did not answer within").await;
+            check(Mode::Silent, LONG, "neither text nor a tool call").await;
+            check(Mode::UnknownTool, LONG, "delete_everything is not a valid tool").await;
+            check(Mode::BadArguments, LONG, "expected a string").await;
+        }
+        double.set_mode(Mode::Close);
+        let agent = asking::Agent::start(FAQ, other_api(&double, model, base, MEDIUM)).await;
+        let streamed = json!({ "prompt": "How do I activate roaming?", "stream": true });
+        let text = agent.send(&streamed, "").await.1;
+        assert!(text.contains("I was going to") && text.contains("the stream broke off"), "{model}: {text}");
+    }
+}
+
 async fn check_setup(provider: &str, base_url: Option<&str>, expected: &str) {
     let access = ProviderAccess { base_url: base_url.map(str::to_owned), api_key_variable: None, timeout: LONG };
     let error = Provider::new(provider, "some-model", access, |_| None).await.unwrap_err();
@@ -170,6 +246,8 @@ async fn check_setup(provider: &str, base_url: Option<&str>, expected: &str) {
 async fn a_model_that_cannot_be_set_up_says_why() {
     check_setup("grok", None, "there is no model provider `grok`").await;
     check_setup("groq", None, "set the variable GROQ_API_KEY").await;
+    check_setup("anthropic", None, "set the variable ANTHROPIC_API_KEY").await;
+    check_setup("bedrock", None, "set the variable AWS_BEARER_TOKEN_BEDROCK").await;
     check_setup("openai", Some("localhost"), "the base URL `localhost` is not a URL").await;
 }
 
@@ -210,19 +288,19 @@ async fn a_mistake_in_a_streamed_call_is_told_to_the_model() {
 
 #[tokio::test]
 async fn a_stream_that_fails_ends_with_its_reason() {
-    let check = async |mode: Mode, expected: &str| {
-        let events = stream(mode.clone(), MEDIUM).await;
+    let check = async |mode: Mode, deadline: Duration, expected: &str| {
+        let events = stream(mode.clone(), deadline).await;
         let error = events.last().unwrap()["error"].as_str().unwrap_or_else(|| panic!("{mode:?}: {events:?}"));
         assert!(error.contains(expected), "{mode:?}: {error}");
         events
     };
-    let events = check(Mode::Close, "the stream broke off").await;
+    let events = check(Mode::Close, MEDIUM, "the stream broke off").await;
     assert_eq!(events[0]["delta"], "I was going to", "what was told is not told again by another attempt");
     assert_eq!(events.len(), 2);
-    check(Mode::Endless, "is longer than").await;
-    check(Mode::Hang, "did not answer within").await;
-    check(failing(401, None, None), "refused the request: 401").await;
-    check(Mode::Silent, "neither text nor a tool call").await;
+    check(Mode::Endless, LONG, "is longer than").await;
+    check(Mode::Hang, SHORT, "did not answer within").await;
+    check(failing(401, None, None), LONG, "refused the request: 401").await;
+    check(Mode::Silent, LONG, "neither text nor a tool call").await;
 }
 
 #[tokio::test]

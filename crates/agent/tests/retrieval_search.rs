@@ -18,7 +18,7 @@ fn model_files() -> ModelFiles {
     files.expect("this test needs the model: run `frontdesk model pull`")
 }
 
-fn semantic(cache_dir: Option<&Path>) -> KnowledgeOptions {
+fn by_vectors(cache_dir: Option<&Path>) -> KnowledgeOptions {
     KnowledgeOptions {
         model: Some(model_files()),
         cache_dir: cache_dir.map(PathBuf::from),
@@ -48,8 +48,8 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[test]
 fn questions_in_other_words_find_their_entry_by_meaning() {
-    let (knowledge, runtime) = (open(FAQ, semantic(None)), runtime());
-    assert_eq!(knowledge.kind(), SearchKind::Semantic);
+    let (knowledge, runtime) = (open(FAQ, by_vectors(None)), runtime());
+    assert_eq!(knowledge.kind(), SearchKind::Vector);
     check(&knowledge, &runtime, "someone took my handset", "What happens if my phone is stolen?");
     check(&knowledge, &runtime, "do you have those digital sims", "Do you offer eSIM?");
     check(&knowledge, &runtime, "using my phone abroad", "How do I activate roaming?");
@@ -67,7 +67,7 @@ fn questions_in_the_same_words_find_their_entry_without_a_model() {
 
 #[test]
 fn the_number_of_results_is_held_within_its_limits() {
-    for options in [semantic(None), KnowledgeOptions::default()] {
+    for options in [by_vectors(None), KnowledgeOptions::default()] {
         let (knowledge, runtime) = (open(FAQ, options), runtime());
         for (k, expected) in [(0, 1), (1, 1), (3, 3), (usize::MAX, 4)] {
             let hits = runtime.block_on(knowledge.search("roaming stolen sim bill", k)).unwrap();
@@ -78,7 +78,7 @@ fn the_number_of_results_is_held_within_its_limits() {
 
 #[test]
 fn any_query_is_answered() {
-    let (knowledge, runtime) = (open(FAQ, semantic(None)), runtime());
+    let (knowledge, runtime) = (open(FAQ, by_vectors(None)), runtime());
     for query in ["", " ", "\0", "📱", "[SEP][SEP]", &"long ".repeat(100_000)] {
         assert_eq!(runtime.block_on(knowledge.search(query, 2)).unwrap().len(), 2);
     }
@@ -86,7 +86,7 @@ fn any_query_is_answered() {
 
 #[test]
 fn many_questions_at_once_all_get_their_own_answer() {
-    let knowledge = std::sync::Arc::new(open(FAQ, semantic(None)));
+    let knowledge = std::sync::Arc::new(open(FAQ, by_vectors(None)));
     let questions: Vec<String> = knowledge.entries().iter().map(|entry| entry.question.clone()).collect();
     runtime().block_on(async {
         let asked: Vec<_> = (0..60)
@@ -105,8 +105,8 @@ fn many_questions_at_once_all_get_their_own_answer() {
 #[test]
 fn a_second_start_embeds_only_what_is_new() {
     let cache = tempfile::tempdir().unwrap();
-    let embedded = |csv: &str| open(csv, semantic(Some(cache.path()))).embedded();
-    assert_eq!(embedded(FAQ), 4);
+    let embedded = |csv: &str| open(csv, by_vectors(Some(cache.path()))).embedded();
+    assert_eq!(embedded(FAQ), 8, "each entry's page and its question");
     assert_eq!(embedded(FAQ), 0);
     let changed = FAQ.replace("A new one costs nothing", "A new one costs €5");
     assert_eq!(embedded(&changed), 1);
@@ -114,15 +114,15 @@ fn a_second_start_embeds_only_what_is_new() {
     assert_eq!(embedded(FAQ), 1);
 
     fs::write(cache.path().join("embeddings.bin"), "damaged").unwrap();
-    assert_eq!(embedded(FAQ), 4);
+    assert_eq!(embedded(FAQ), 8);
     assert_eq!(embedded(FAQ), 0);
 }
 
 #[test]
 fn repeated_rows_are_embedded_once_and_found_both() {
     let csv = "question,answer\nOpening hours?,9 to 5\nOpening hours?,9 to 5\n";
-    let (knowledge, runtime) = (open(csv, semantic(None)), runtime());
-    assert_eq!(knowledge.embedded(), 1);
+    let (knowledge, runtime) = (open(csv, by_vectors(None)), runtime());
+    assert_eq!(knowledge.embedded(), 2, "the page and its question");
     let hits = runtime.block_on(knowledge.search("when do you open", 5)).unwrap();
     assert_eq!(hits.iter().map(|hit| hit.entry).collect::<Vec<_>>(), [0, 1]);
 }
@@ -132,7 +132,7 @@ fn vectors_from_the_cache_are_those_that_were_stored() {
     let cache = tempfile::tempdir().unwrap();
     let runtime = runtime();
     let search = || {
-        let knowledge = open(FAQ, semantic(Some(cache.path())));
+        let knowledge = open(FAQ, by_vectors(Some(cache.path())));
         runtime.block_on(knowledge.search("lost my mobile", 4)).unwrap()
     };
     assert_eq!(search(), search());

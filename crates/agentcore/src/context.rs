@@ -3,17 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use uuid::Uuid;
 
 use crate::ping::{Ping, PingStatus};
+
+mod restricted;
+
+use restricted::is_handed_on;
 
 const SESSION_ID: &str = "x-amzn-bedrock-agentcore-runtime-session-id";
 const REQUEST_ID: &str = "x-amzn-bedrock-agentcore-runtime-request-id";
 const IDENTITY_TOKEN: &str = "x-amz-bedrock-agentcore-identity-wat";
 const WORKLOAD_TOKEN: &str = "workloadaccesstoken";
 const OAUTH2_CALLBACK: &str = "oauth2callbackurl";
-const CUSTOM_PREFIX: &str = "x-amzn-bedrock-agentcore-runtime-custom-";
 
 /// The circumstances of one invocation.
 ///
@@ -30,7 +33,8 @@ pub struct Context {
     pub oauth2_callback_url: Option<String>,
     /// The W3C `baggage` header.
     pub baggage: Option<String>,
-    /// The caller's `Authorization` and `X-Amzn-Bedrock-AgentCore-Runtime-Custom-*` headers.
+    /// The caller's own headers: `Authorization`, `X-Amzn-Bedrock-AgentCore-Runtime-Custom-*` and others, but none of the connection's, of
+    /// proxies or of AWS's signing.
     pub headers: HeaderMap,
     ping: Arc<Ping>,
 }
@@ -71,10 +75,6 @@ impl fmt::Debug for Context {
             .field("request_id", &self.request_id)
             .finish_non_exhaustive()
     }
-}
-
-fn is_handed_on(name: &HeaderName) -> bool {
-    name == http::header::AUTHORIZATION || name.as_str().starts_with(CUSTOM_PREFIX)
 }
 
 /// A piece of work in the background, from [`Context::background_task`] until it is dropped.

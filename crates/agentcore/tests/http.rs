@@ -224,14 +224,19 @@ async fn the_context_comes_from_the_headers() {
         ("baggage", "a=b"),
         ("Authorization", "Bearer t"),
         ("X-Amzn-Bedrock-AgentCore-Runtime-Custom-Shop", "42"),
-        ("X-Other", "not handed on"),
+        ("X-Shop", "42"),
+        ("Cookie", "not handed on"),
+        ("X-Amz-Date", "not handed on"),
     ];
     let document = text(server.send(Method::POST, "/invocations", &headers, ask).await).await;
     let mut document: Value = serde_json::from_str(&document).unwrap();
     document["headers"].as_array_mut().unwrap().sort_by_key(|name| name.to_string());
     let expected = json!({
         "session": "s-1", "request": "r-1", "token": "newer", "callback": "https://example.com/back", "baggage": "a=b",
-        "headers": ["authorization", "x-amzn-bedrock-agentcore-runtime-custom-shop"],
+        "headers": [
+            "authorization", "baggage", "oauth2callbackurl", "workloadaccesstoken", "x-amz-bedrock-agentcore-identity-wat",
+            "x-amzn-bedrock-agentcore-runtime-custom-shop", "x-shop",
+        ],
     });
     assert_eq!(document, expected);
 

@@ -56,8 +56,10 @@ pub struct HostStatus {
     pub agent_pid: Option<u32>,
     /// Why the agent's last start failed.
     pub agent_failure: Option<String>,
-    /// `semantic`, or `keyword` when the embedding model is missing.
+    /// `vector`, `keyword` or `hybrid`.
     pub search: String,
+    /// Whether the search is by keywords only because there is no embedding model.
+    pub embedding_model_missing: bool,
     /// What answers: `extractive`, or the LLM's name.
     pub model: String,
     /// The usage plan's limits in words.
@@ -75,6 +77,8 @@ pub struct StatusSource {
     pub control: String,
     /// See [`HostStatus::search`].
     pub search: String,
+    /// See [`HostStatus::embedding_model_missing`].
+    pub embedding_model_missing: bool,
     /// See [`HostStatus::model`].
     pub model: String,
     /// See [`HostStatus::usage_plan`].
@@ -199,7 +203,7 @@ fn status(region: &str, source: &StatusSource, agents: &[HostedAgent]) -> Result
         HostedAgentState::Ready => "READY",
         HostedAgentState::Failed => "FAILED",
     };
-    let StatusSource { gateway, endpoint, control, search, model, usage_plan } = source.clone();
+    let StatusSource { gateway, endpoint, control, search, embedding_model_missing, model, usage_plan } = source.clone();
     Ok(HostStatus {
         gateway,
         endpoint,
@@ -210,6 +214,7 @@ fn status(region: &str, source: &StatusSource, agents: &[HostedAgent]) -> Result
         agent_pid: pid,
         agent_failure: failure,
         search,
+        embedding_model_missing,
         model,
         usage_plan,
     })

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use frontdesk_agent::retrieval::SearchKind;
 use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
@@ -60,8 +61,8 @@ pub(crate) struct Host {
     pub(crate) root_key: AccessKey,
     /// The first key, on the first start only.
     pub(crate) first_key: Option<CreatedKey>,
-    /// `semantic` or `keyword`.
-    pub(crate) search: &'static str,
+    /// How the agent searches.
+    pub(crate) search: SearchKind,
     agent: HostedAgent,
     gateway: Arc<Gateway>,
     gateway_listener: TcpListener,
@@ -87,8 +88,8 @@ impl Host {
         let first_key = seed::first_key(&store, &keys, now_unix)?;
 
         let search = match ModelFiles::locate(&settings.agent.model_dir)? {
-            Some(_) => "semantic",
-            None => "keyword",
+            Some(_) => settings.agent.search,
+            None => SearchKind::Keyword,
         };
         let spawner = Spawner::start().context("failed to start the spawning thread")?;
         let program = agent_program(settings, data_folder.path())?;
@@ -100,7 +101,8 @@ impl Host {
             gateway: run.gateway.clone(),
             endpoint: run.endpoint.clone(),
             control: run.control.clone(),
-            search: search.to_owned(),
+            search: search.to_string(),
+            embedding_model_missing: search != settings.agent.search,
             model: model_name(settings),
             usage_plan: usage_plan_in_words(settings),
         };

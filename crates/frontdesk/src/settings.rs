@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use frontdesk_agent::ModelChoice;
+use frontdesk_agent::retrieval::SearchKind;
 use serde::{Deserialize, Serialize};
 
 /// The file that is read from the working folder when no other is named.
@@ -40,6 +41,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "agent.model", help: "`auto`, `extractive`, or `PROVIDER:NAME` such as `groq:openai/gpt-oss-20b`." },
     Setting { path: "agent.base_url", help: "Base URL of an OpenAI-compatible endpoint, up to and with `/v1`." },
     Setting { path: "agent.api_key_variable", help: "Name of the environment variable that holds the provider's key." },
+    Setting { path: "agent.search", help: "`vector`, `keyword`, or `hybrid`; `keyword` where the embedding model is missing." },
     Setting { path: "agent.model_dir", help: "Folder of the embedding model's files." },
     Setting { path: "agent.cache_dir", help: "Folder of cached embeddings; by default `cache` in the data folder." },
     Setting { path: "agent.embedding_threads", help: "Threads that embed questions." },
@@ -103,6 +105,7 @@ pub(crate) struct HostedAgentSettings {
     pub(crate) model: ModelChoice,
     pub(crate) base_url: Option<String>,
     pub(crate) api_key_variable: Option<String>,
+    pub(crate) search: SearchKind,
     pub(crate) model_dir: PathBuf,
     pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) embedding_threads: usize,
@@ -161,6 +164,7 @@ impl Default for HostedAgentSettings {
             model: agent.model,
             base_url: agent.base_url,
             api_key_variable: agent.api_key_variable,
+            search: agent.search,
             model_dir: agent.model_dir,
             cache_dir: agent.cache_dir,
             embedding_threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4)),

@@ -132,7 +132,7 @@ impl Proxy {
     pub async fn handle(&self, body: &[u8], caller: &Caller, now: OffsetDateTime) -> Result<Response<Bytes>, TimedOut> {
         let request = match self.request(body, Answering::Whole, caller, now) {
             Ok(request) => request,
-            Err(refusal) => return Ok(refusal),
+            Err(refusal) => return Ok(*refusal),
         };
         let carried = async {
             let response = self.transport.send(request).await?;
@@ -156,7 +156,7 @@ impl Proxy {
             |answer: Response<Bytes>| answer.map(|body| http_body_util::Full::new(body).map_err(|never| match never {}).boxed_unsync());
         let request = match self.request(body, Answering::Streamed, caller, now) {
             Ok(request) => request,
-            Err(refusal) => return Ok(at_once(refusal)),
+            Err(refusal) => return Ok(at_once(*refusal)),
         };
         let carried = async {
             let response = self.transport.send(request).await?;
@@ -171,11 +171,17 @@ impl Proxy {
     }
 
     /// The signed request for a caller's body, or what the caller is told instead.
-    fn request(&self, body: &[u8], answering: Answering, caller: &Caller, now: OffsetDateTime) -> Result<SignedRequest, Response<Bytes>> {
-        let question = payload::parse(body, self.settings.prompt_chars_max).map_err(|refused| answer::refused(&refused))?;
+    fn request(
+        &self,
+        body: &[u8],
+        answering: Answering,
+        caller: &Caller,
+        now: OffsetDateTime,
+    ) -> Result<SignedRequest, Box<Response<Bytes>>> {
+        let question = payload::parse(body, self.settings.prompt_chars_max).map_err(|refused| Box::new(answer::refused(&refused)))?;
         let session_id = session::session_id(caller.api_key_id.as_deref(), &question);
         let payload = question.to_agent(answering == Answering::Streamed);
-        self.signed(payload, &session_id, caller, now).map_err(|error| answer::internal(&*error))
+        self.signed(payload, &session_id, caller, now).map_err(|error| Box::new(answer::internal(&*error)))
     }
 
     /// Waits for `carried` until shortly before the caller gives up, so that the answer is ours to word.

@@ -13,8 +13,8 @@ struct Arguments {
     /// Address to listen on; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// instant, status:CODE[:TIMES[:RETRY_AFTER_S]], slow:MS, hang, close, bad-json, loop, unknown-tool,
-    /// bad-arguments, silent
+    /// instant, status:CODE, status:CODE:TIMES, status:CODE:TIMES:RETRY_AFTER_S, slow:MS, hang, close, bad-json,
+    /// loop, unknown-tool, every-tool, bad-arguments, silent
     #[arg(long, default_value = "instant")]
     mode: Mode,
 }

@@ -61,14 +61,6 @@ pub(super) fn is_follow_up(question: &str) -> bool {
     continues || words.len() <= SHORT_WORDS_MAX || words.iter().any(|word| POINTERS.contains(&word.as_str()))
 }
 
-/// Whether `question` says by itself that it goes on from the one before.
-pub(super) fn continues(question: &str) -> bool {
-    let text = words(question).join(" ");
-    ["and", "what about", "how about", "ok and", "okay and"]
-        .iter()
-        .any(|start| text.strip_prefix(start).is_some_and(|rest| rest.starts_with(' ')))
-}
-
 /// The questions that `text` asks, at most as many as [`PARTS`]; `text` itself where it asks one.
 pub(super) fn parts(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();

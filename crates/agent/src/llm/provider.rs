@@ -1,5 +1,5 @@
 //! A language model over the network, by the crate `genai`: Groq, OpenAI, anything that speaks
-//! OpenAI's chat completions, and the other providers that the crate knows.
+//! OpenAI's chat completions, Anthropic, Amazon Bedrock, Ollama, and the other providers that the crate knows.
 //!
 //! Temperature 0; streamed where somebody watches. What may pass is tried again within the deadline: 429
 //! (after the time that the provider asks for), 408 and 5xx, a connection that fails or breaks off.
@@ -37,6 +37,10 @@ const REASON_CHARS_MAX: usize = 300;
 const STREAM_BYTES_MAX: usize = 256 * 1024;
 /// What a keyless endpoint is sent as its key: local servers ignore it, but want the header.
 const NO_KEY: &str = "none";
+/// Amazon Bedrock, by its Converse API with a Bedrock API key, in the region that `AWS_REGION` names (else us-east-1).
+const BEDROCK: &str = "bedrock";
+/// The variable in which AWS's own SDKs look for a Bedrock API key.
+const BEDROCK_KEY: &str = "AWS_BEARER_TOKEN_BEDROCK";
 
 /// A language model of some provider.
 pub struct Provider {
@@ -62,7 +66,7 @@ pub struct ProviderAccess {
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// The part before the colon names no provider.
-    #[error("there is no model provider `{0}`; known are groq, openai, anthropic, ollama and others")]
+    #[error("there is no model provider `{0}`; known are groq, openai, anthropic, bedrock, ollama and others")]
     UnknownProvider(String),
     /// The key is nowhere.
     #[error("the model `{model}` needs a key: set the variable {variable}, or choose `extractive`")]
@@ -92,9 +96,13 @@ impl Provider {
         access: ProviderAccess,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Provider, ProviderError> {
-        let kind = AdapterKind::from_lower_str(provider).ok_or_else(|| ProviderError::UnknownProvider(provider.to_owned()))?;
+        let kind = match provider {
+            BEDROCK => AdapterKind::BedrockApi,
+            provider => AdapterKind::from_lower_str(provider).ok_or_else(|| ProviderError::UnknownProvider(provider.to_owned()))?,
+        };
         let label = format!("{provider}:{name}");
-        let key_variable = access.api_key_variable.as_deref().or_else(|| kind.default_key_env_name());
+        let usual = if provider == BEDROCK { Some(BEDROCK_KEY) } else { kind.default_key_env_name() };
+        let key_variable = access.api_key_variable.as_deref().or(usual);
         let key = match key_variable.and_then(&variable).filter(|key| !key.trim().is_empty()) {
             Some(key) => key.trim().to_owned(),
             // An endpoint of the user's own may be open. A provider's never is.
@@ -228,6 +236,7 @@ impl Provider {
 
     fn model_error(&self, error: genai::Error) -> ModelError {
         let model = self.name.clone();
+        let error = streams_cause(error);
         if let Some(status) = error.status() {
             let reason = format!("{status}{}", self.provider_message(&error));
             return match status.as_u16() {
@@ -278,6 +287,17 @@ impl Provider {
 impl fmt::Debug for Provider {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Provider").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The refusal with its status that a stream met instead of its first event; any other error as it is.
+fn streams_cause(error: genai::Error) -> genai::Error {
+    match error {
+        genai::Error::WebStream { model_iden, cause, error } => match error.downcast::<genai::Error>() {
+            Ok(refusal) => *refusal,
+            Err(error) => genai::Error::WebStream { model_iden, cause, error },
+        },
+        error => error,
     }
 }
 

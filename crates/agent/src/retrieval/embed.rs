@@ -1,4 +1,4 @@
-//! Text in, vector out: the tokenizer and the [`Encoder`] of all-MiniLM-L6-v2, agreeing with sentence-transformers' on
+//! Text in, vector out: the tokenizer and the encoder of all-MiniLM-L6-v2, agreeing with sentence-transformers' on
 //! the same weights. Everything here computes on the calling thread; it knows no queues.
 
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! What the agent knows: the FAQ's entries, cut into chunks and made searchable, by meaning where the embedding model is
-//! present and by words where it is not.
+//! What the agent knows: the FAQ's entries, cut into chunks and made searchable, by vectors where the embedding model is
+//! present and by keywords where it is not.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -15,8 +15,9 @@ use super::index::VectorIndex;
 use super::keyword::KeywordIndex;
 use super::load::{Faq, FaqEntry};
 use super::model::ModelFiles;
+use super::search::{self, Embedded, Search, SearchKind};
 use super::split::Splitter;
-use super::workers::{Answer, Question, Workers, single_threaded};
+use super::workers::{Workers, single_threaded};
 
 /// The most results a search returns.
 pub const RESULTS_MAX: usize = 50;
@@ -28,6 +29,7 @@ const CORPUS_BATCH: usize = 16;
 pub struct Knowledge {
     entries: Vec<FaqEntry>,
     chunks: Arc<[Chunk]>,
+    kind: SearchKind,
     search: Search,
     model: Option<LoadedModel>,
     embedded: usize,
@@ -54,25 +56,19 @@ pub struct Hit {
     pub entry: usize,
     /// What the chunk says.
     pub text: Arc<str>,
-    /// By meaning: the cosine, from -1 to 1, of question and chunk. By words: the share of the question that the chunk
-    /// answers to, above 0 and at most 1. The two are not comparable with each other.
+    /// By vectors: between -1 and 1, the mean of two cosines, by weights: of query and chunk, and of query and the entry's
+    /// question. By keywords: the share of the query that the chunk answers to, above 0 and at most 1. The two are not comparable
+    /// with each other.
     pub score: f32,
-}
-
-/// How the knowledge is searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SearchKind {
-    /// By meaning, with embeddings.
-    Semantic,
-    /// By words, because there is no embedding model.
-    Keyword,
 }
 
 /// What [`Knowledge::open`] works with.
 #[derive(Clone, Debug)]
 pub struct KnowledgeOptions {
-    /// The embedding model; without it the search goes by words.
+    /// The embedding model; without it the search is by keywords.
     pub model: Option<ModelFiles>,
+    /// How to search.
+    pub search: SearchKind,
     /// Where embeddings are kept between starts; without it every start embeds the whole FAQ.
     pub cache_dir: Option<PathBuf>,
     /// Threads that embed questions, each on one core; at least one. While the FAQ is read every core embeds.
@@ -83,7 +79,13 @@ pub struct KnowledgeOptions {
 
 impl Default for KnowledgeOptions {
     fn default() -> KnowledgeOptions {
-        KnowledgeOptions { model: None, cache_dir: None, embedding_threads: 1, splitter: Splitter::default() }
+        KnowledgeOptions {
+            model: None,
+            search: SearchKind::default(),
+            cache_dir: None,
+            embedding_threads: 1,
+            splitter: Splitter::default(),
+        }
     }
 }
 
@@ -116,26 +118,6 @@ pub enum SearchError {
     /// The knowledge was dropped while the question waited.
     #[error("search has stopped")]
     Stopped,
-}
-
-enum Search {
-    Semantic(Workers<Semantic>),
-    Keyword(KeywordIndex),
-}
-
-struct Semantic {
-    encoder: Arc<TextEncoder>,
-    index: VectorIndex,
-}
-
-impl Answer for Semantic {
-    type Output = Vec<(usize, f32)>;
-
-    fn answer(&self, batch: &[Question]) -> Result<Vec<Vec<(usize, f32)>>, String> {
-        let texts: Vec<&str> = batch.iter().map(|question| question.text.as_str()).collect();
-        let vectors = self.encoder.embed(&texts).map_err(|error| error.to_string())?;
-        Ok(vectors.iter().zip(batch).map(|(vector, question)| self.index.nearest(vector, question.k)).collect())
-    }
 }
 
 impl Knowledge {
@@ -171,26 +153,27 @@ impl Knowledge {
                 texts.into_iter().map(move |text| Chunk { entry, text: text.into() })
             })
             .collect();
-        let mut embedded = 0;
-        let search = match &model {
-            None => Search::Keyword(KeywordIndex::new(chunks.iter().map(|chunk| &*chunk.text))),
-            Some((encoder, files)) => {
-                let vectors;
-                (vectors, embedded) = embed_chunks(encoder, files, &chunks, &options)?;
-                let semantic = Semantic { encoder: encoder.clone(), index: VectorIndex::new(&vectors) };
-                let workers = Workers::start(options.embedding_threads, Arc::new(semantic));
-                Search::Semantic(workers.map_err(KnowledgeError::Threads)?)
+        let texts = || chunks.iter().map(|chunk| &*chunk.text);
+        let (kind, search, embedded) = match &model {
+            Some((encoder, files)) if options.search != SearchKind::Keyword => {
+                let questions = faq.entries.iter().map(|entry| entry.question.as_str());
+                let texts_and_questions: Vec<&str> = texts().chain(questions).collect();
+                let (vectors, embedded) = embed_cached(encoder, files, &texts_and_questions, &options)?;
+                let (of_chunks, of_questions) = vectors.split_at(chunks.len());
+                let vectors = chunks.iter().zip(of_chunks).map(|(chunk, vector)| search::indexed(vector, &of_questions[chunk.entry]));
+                let index = VectorIndex::new(vectors.collect());
+                let keywords = (options.search == SearchKind::Hybrid).then(|| KeywordIndex::new(texts()));
+                let workers = Workers::start(options.embedding_threads, Arc::new(Embedded { encoder: encoder.clone(), index, keywords }));
+                (options.search, Search::Embedded(workers.map_err(KnowledgeError::Threads)?), embedded)
             }
+            _ => (SearchKind::Keyword, Search::Keyword(KeywordIndex::new(texts())), 0),
         };
-        Ok(Knowledge { entries: faq.entries, chunks, search, model, embedded })
+        Ok(Knowledge { entries: faq.entries, chunks, kind, search, model, embedded })
     }
 
-    /// Which of the two ways of searching is in use.
+    /// The way of searching that is in use.
     pub fn kind(&self) -> SearchKind {
-        match self.search {
-            Search::Semantic(_) => SearchKind::Semantic,
-            Search::Keyword(_) => SearchKind::Keyword,
-        }
+        self.kind
     }
 
     /// The entry at `index`, as named by a [`Hit`].
@@ -211,50 +194,45 @@ impl Knowledge {
         &self.chunks
     }
 
-    /// How many chunks had to be embedded when the FAQ was opened; the others came from the cache.
+    /// How many texts (chunks and questions) had to be embedded when the FAQ was opened; the others came from the cache.
     pub fn embedded(&self) -> usize {
         self.embedded
     }
 
     /// The `k` chunks nearest to `query`, best first; `k` is taken as at least 1 and at most [`RESULTS_MAX`]. Two chunks
-    /// may belong to one entry. By meaning there are always `k` unless the FAQ has fewer; by words only those that share
+    /// may belong to one entry. By vectors there are always `k` unless the FAQ has fewer; by keywords only those that share
     /// one with the query.
     pub async fn search(&self, query: &str, k: usize) -> Result<Vec<Hit>, SearchError> {
         let k = k.clamp(1, RESULTS_MAX);
-        let found = match &self.search {
-            Search::Semantic(workers) => workers.ask(Question { text: query.to_owned(), k }).await?,
-            Search::Keyword(index) => index.search(query, k),
-        };
         let hit = |(chunk, score): (usize, f32)| {
             let Chunk { entry, text } = &self.chunks[chunk];
             Hit { chunk, entry: *entry, text: Arc::clone(text), score }
         };
-        Ok(found.into_iter().map(hit).collect())
+        Ok(self.search.search(query, k).await?.into_iter().map(hit).collect())
     }
 }
 
-/// The vector of each chunk, from the cache where it has it, and how many it had not. The cache is left with exactly
-/// these.
-fn embed_chunks(
+/// The vector of each text, from the cache where it has it, and how many it had not. The cache is left with exactly these.
+fn embed_cached(
     encoder: &TextEncoder,
     files: &ModelFiles,
-    chunks: &[Chunk],
+    texts: &[&str],
     options: &KnowledgeOptions,
 ) -> Result<(Vec<Vector>, usize), KnowledgeError> {
-    let keys: Vec<cache::Key> = chunks.iter().map(|chunk| cache::key(files.sha256(), &chunk.text)).collect();
+    let keys: Vec<cache::Key> = texts.iter().map(|text| cache::key(files.sha256(), text)).collect();
     let cache = options.cache_dir.as_deref().map(EmbeddingCache::in_folder);
     let mut known = cache.as_ref().map(EmbeddingCache::load).unwrap_or_default();
     let cached = known.len();
 
     let mut seen = HashSet::new();
-    let mut missing: Vec<usize> = (0..chunks.len()).collect();
-    missing.retain(|chunk| !known.contains_key(&keys[*chunk]) && seen.insert(keys[*chunk]));
+    let mut missing: Vec<usize> = (0..texts.len()).collect();
+    missing.retain(|text| !known.contains_key(&keys[*text]) && seen.insert(keys[*text]));
     // The longest first, so that the threads end at about the same time.
-    missing.sort_by_key(|chunk| Reverse(chunks[*chunk].text.len()));
-    let texts: Vec<&str> = missing.iter().map(|chunk| &*chunks[*chunk].text).collect();
-    let vectors = embed_parallel(encoder, &texts, thread::available_parallelism().map_or(1, usize::from))?;
-    known.extend(missing.iter().map(|chunk| keys[*chunk]).zip(vectors));
-    tracing::info!(chunks = chunks.len(), embedded = missing.len(), "the FAQ is embedded");
+    missing.sort_by_key(|text| Reverse(texts[*text].len()));
+    let new: Vec<&str> = missing.iter().map(|text| texts[*text]).collect();
+    let vectors = embed_parallel(encoder, &new, thread::available_parallelism().map_or(1, usize::from))?;
+    known.extend(missing.iter().map(|text| keys[*text]).zip(vectors));
+    tracing::info!(texts = texts.len(), embedded = missing.len(), "the FAQ is embedded");
 
     if let Some(cache) = cache {
         let used: HashMap<_, _> = keys.iter().map(|key| (key, &known[key])).collect();

@@ -29,6 +29,13 @@ pub struct FaqEntry {
     pub id: Option<String>,
 }
 
+impl FaqEntry {
+    /// What labelled questions call it: its id, else its question.
+    pub fn label(&self) -> &str {
+        self.id.as_deref().unwrap_or(&self.question)
+    }
+}
+
 /// The entries of an FAQ file, and the page of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faq {
@@ -287,12 +294,16 @@ fn parse_csv(path: &Path, text: &str) -> Result<Faq, FaqError> {
     };
 
     let mut faq = Faq { entries: Vec::new(), pages: Vec::new() };
-    for record in reader.records() {
+    let mut records = reader.records();
+    while let Some(record) = records.next() {
         let record = record.map_err(|error| csv_failed(path, error))?;
         let (line, row_and_rest) = begin(text, &record);
         let cells: Vec<&str> = record.iter().map(strip).collect();
         check_row(path, line, &header, &record)?;
-        check_quotes(path, line, &record, row_and_rest)?;
+        let is_last = records.reader().position().byte() == text.len() as u64;
+        if is_last && ends_in_a_quote(&record, row_and_rest) {
+            return Err(FaqError::UnclosedQuote { path: path.to_owned(), line });
+        }
         for (column, at) in [("question", question), ("answer", answer)] {
             if cells[at].is_empty() {
                 return Err(FaqError::EmptyCell { path: path.to_owned(), line, column });
@@ -318,15 +329,13 @@ fn begin<'a>(text: &'a str, record: &csv::StringRecord) -> (u64, &'a str) {
     (line + line_breaks(&rest.as_bytes()[..rest.len() - row.len()]), row)
 }
 
-/// The csv crate takes the end of the file for a missing quote. A row of several lines that reaches to the end with an odd number of quotes is
-/// that case; an inch sign in an unquoted cell is not.
-fn check_quotes(path: &Path, line: u64, record: &csv::StringRecord, row_and_rest: &str) -> Result<(), FaqError> {
-    let reaches_the_end = record.iter().last().is_some_and(|cell| cell.contains('\n') && row_and_rest.ends_with(cell));
-    if reaches_the_end && row_and_rest.matches('"').count() % 2 == 1 {
-        Err(FaqError::UnclosedQuote { path: path.to_owned(), line })
-    } else {
-        Ok(())
-    }
+/// Whether the last row, which is `row`, opens a quote that it does not close: the csv crate takes the end of the file for it, so that one
+/// more quote changes nothing.
+fn ends_in_a_quote(record: &csv::StringRecord, row: &str) -> bool {
+    let closed = format!("{row}\"");
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(closed.as_bytes());
+    let mut records = reader.records().map_while(Result::ok);
+    records.next().is_some_and(|closed| closed == *record) && records.next().is_none()
 }
 
 fn check_row(path: &Path, line: u64, header: &[String], record: &csv::StringRecord) -> Result<(), FaqError> {
@@ -388,6 +397,9 @@ mod tests {
         check("question,answer\nHow? ,\"A, b\nc\"\n", &["question: How?\nanswer: A, b\nc"]);
         check("\u{feff}answer, topic ,question\r\nYes,sim,\"Is \"\"it\"\"?\"\r\n", &["answer: Yes\ntopic: sim\nquestion: Is \"it\"?"]);
         check("question,answer\nq,5\" screen\n\nr,b\n", &["question: q\nanswer: 5\" screen", "question: r\nanswer: b"]);
+        check("question,answer\nq,5\"", &["question: q\nanswer: 5\""]);
+        check("question,answer\nq,\"5\"\"\"\n", &["question: q\nanswer: 5\""]);
+        check("question,answer\nq,\"a\nb\"", &["question: q\nanswer: a\nb"]);
     }
 
     #[test]
@@ -456,6 +468,10 @@ mod tests {
         check_error(
             b"question,answer\na,b\nc,\"d\ne,f\n",
             ", line 3: a quoted cell of this row never ends; close it with a quote, and double the quotes inside it",
+        );
+        check_error(
+            b"question,answer\na,\"b",
+            ", line 2: a quoted cell of this row never ends; close it with a quote, and double the quotes inside it",
         );
     }
 

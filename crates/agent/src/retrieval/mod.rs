@@ -13,10 +13,13 @@ pub mod model;
 mod weights;
 
 mod cache;
-mod index;
+pub mod index;
 mod keyword;
 pub mod knowledge;
+mod search;
+mod sketch;
 mod workers;
 
-pub use knowledge::{Chunk, Hit, Knowledge, KnowledgeError, KnowledgeOptions, SearchError, SearchKind};
+pub use knowledge::{Chunk, Hit, Knowledge, KnowledgeError, KnowledgeOptions, RESULTS_MAX, SearchError};
 pub use load::{Faq, FaqEntry, FaqError};
+pub use search::SearchKind;

@@ -1,5 +1,7 @@
 //! Asks a fresh agent over real HTTP, as its host would.
 
+#![expect(clippy::allow_attributes, reason = "what one test file uses and another does not can only be allowed to be unused")]
+
 use std::future::pending;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

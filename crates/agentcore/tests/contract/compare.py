@@ -1,6 +1,6 @@
 """Asks two agents the same things and compares what they answer: status, content type and body. The arguments are their ports.
 
-Details of an error are compared by their presence: they quote two different JSON parsers.
+Details of an error are compared by their presence: they quote two different JSON parsers. The data of an event is compared as JSON.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import urllib.request
 import websockets
 
 SESSION = {"X-Amzn-Bedrock-AgentCore-Runtime-Session-Id": "a-session-of-thirty-three-characters"}
-HEADERS = SESSION | {"X-Amzn-Bedrock-AgentCore-Runtime-Custom-Shop": "42", "Authorization": "Bearer t", "X-Other": "not handed on"}
+HEADERS = SESSION | {"X-Amzn-Bedrock-AgentCore-Runtime-Custom-Shop": "42", "Authorization": "Bearer t", "X-Other": "too", "Cookie": "no", "X-Amz-Other": "no"}
 
 CASES = [
     ("a value", "POST", "/invocations", b'{"a": 1}', {}),
@@ -45,7 +45,10 @@ def ask(port, verb, path, body, headers):
     except urllib.error.HTTPError as error:
         response = error
     text = response.read().decode()
-    content_type = response.headers.get("content-type")
+    content_type = response.headers.get("content-type", "")
+    if content_type.startswith("text/event-stream"):
+        lines = [line.partition(": ") for line in text.split("\n") if line]
+        return response.status, content_type, [(field, json.loads(value)) for field, _, value in lines]
     try:
         document = json.loads(text)
     except ValueError:

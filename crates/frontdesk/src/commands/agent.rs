@@ -39,7 +39,10 @@ pub(crate) fn run(arguments: &AgentArguments, settings: HostedAgentSettings) -> 
         return Ok(());
     }
     // Machine-read: one JSON object a line, on standard error.
-    let filter = EnvFilter::try_from_env("FRONTDESK_LOG").unwrap_or_else(|_| EnvFilter::new("warn,frontdesk_agent=info"));
+    // genai logs what a provider answers, and a provider may quote the key.
+    let quiet = "genai=off".parse().expect("a directive");
+    let filter =
+        EnvFilter::try_from_env("FRONTDESK_LOG").unwrap_or_else(|_| EnvFilter::new("warn,frontdesk_agent=info")).add_directive(quiet);
     agentcore::log::init_with(filter);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the async runtime")?;
     runtime.block_on(async {
@@ -65,6 +68,7 @@ fn agent_settings(settings: HostedAgentSettings) -> AgentSettings {
         model,
         base_url,
         api_key_variable,
+        search,
         model_dir,
         cache_dir,
         embedding_threads,
@@ -77,6 +81,7 @@ fn agent_settings(settings: HostedAgentSettings) -> AgentSettings {
         model,
         base_url,
         api_key_variable,
+        search,
         model_dir,
         cache_dir,
         embedding_threads,

@@ -8,7 +8,7 @@ use clap::Args;
 use comfy_table::Table;
 use frontdesk_agent::evaluation::{self, Evaluation, EvaluationError};
 use frontdesk_agent::retrieval::model::ModelFiles;
-use frontdesk_agent::retrieval::{Faq, Knowledge, KnowledgeOptions};
+use frontdesk_agent::retrieval::{Faq, Knowledge, KnowledgeOptions, SearchKind};
 
 use crate::settings::{HostedAgentSettings, Override};
 
@@ -24,9 +24,9 @@ pub(crate) struct EvalArguments {
     /// JSON Lines {"text", "gold"}: gold is an entry's id or question, a list of them, or null
     #[arg(long, value_name = "FILE")]
     questions: PathBuf,
-    /// Search by keywords although the embedding model is there
-    #[arg(long)]
-    keyword: bool,
+    /// How to search: vector, keyword or hybrid; by default as the settings say
+    #[arg(long, value_name = "KIND", value_parser = search_kind)]
+    search: Option<SearchKind>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -40,16 +40,22 @@ impl EvalArguments {
     }
 }
 
+fn search_kind(name: &str) -> Result<SearchKind, String> {
+    let all = [SearchKind::Vector, SearchKind::Keyword, SearchKind::Hybrid];
+    all.into_iter().find(|kind| kind.name() == name).ok_or_else(|| "it is none of vector, keyword, hybrid".to_owned())
+}
+
 /// Measures and prints.
 pub(crate) fn run(arguments: &EvalArguments, settings: &HostedAgentSettings) -> anyhow::Result<()> {
-    let model = if arguments.keyword { None } else { ModelFiles::locate(&settings.model_dir)? };
-    if model.is_none() && !arguments.keyword {
+    let search = arguments.search.unwrap_or(settings.search);
+    let model = ModelFiles::locate(&settings.model_dir)?;
+    if model.is_none() && search != SearchKind::Keyword {
         eprintln!("The embedding model is missing, so the search is by keywords; `frontdesk model pull` fetches it.");
     }
     let faq = Faq::read(&settings.faq)?;
     let questions = evaluation::read_questions(&arguments.questions, &faq.entries)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let options = KnowledgeOptions { model, embedding_threads: threads, ..KnowledgeOptions::default() };
+    let options = KnowledgeOptions { model, search, embedding_threads: threads, ..KnowledgeOptions::default() };
     let knowledge = Arc::new(Knowledge::open(faq, options)?);
     let company_name = settings.company.split(',').next().unwrap_or_default().trim();
     let measured = super::block_on(async { evaluation::evaluate(knowledge, company_name, &questions).await.context("a search failed") })?;

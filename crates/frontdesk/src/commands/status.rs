@@ -22,9 +22,10 @@ pub(crate) fn run(arguments: &StatusArguments, settings: &Settings) -> anyhow::R
         return Ok(());
     }
     let process = status.agent_pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
-    let search = match status.search.as_str() {
-        "keyword" => "keyword only: the embedding model is missing (`frontdesk model pull`, then restart)",
-        search => search,
+    let search = if status.embedding_model_missing {
+        "keyword only: the embedding model is missing (`frontdesk model pull`, then restart)"
+    } else {
+        &status.search
     };
     let lines = [
         ("Agent status", format!("{}{process}", status.agent_status)),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use frontdesk_agent::retrieval::SearchKind;
 use tracing_subscriber::EnvFilter;
 
 use crate::host::{self, Host};
@@ -89,7 +90,7 @@ fn greeting(host: &Host, settings: &Settings) -> String {
     lines.push(format!("  Control     {}", run.control));
     lines.push(format!("  Agent       {}", host.agent_runtime_arn));
     lines.push(format!("  Model       {}", model_in_words(&model)));
-    lines.push(format!("  Search      {}", search_in_words(host.search)));
+    lines.push(format!("  Search      {}", search_in_words(host.search, settings)));
     lines.push(format!("  Usage plan  {}", host::usage_plan_in_words(settings)));
     lines.push(String::new());
     lines.push("Ask it something:".to_owned());
@@ -114,10 +115,13 @@ fn model_in_words(model: &str) -> String {
     }
 }
 
-fn search_in_words(search: &str) -> &str {
+fn search_in_words(search: SearchKind, settings: &Settings) -> String {
     match search {
-        "keyword" => "keyword only: the embedding model is missing; `frontdesk model pull` fetches it, then start again",
-        _ => "semantic (all-MiniLM-L6-v2)",
+        search if search != settings.agent.search => {
+            "keyword only: the embedding model is missing; `frontdesk model pull` fetches it, then start again".to_owned()
+        }
+        SearchKind::Keyword => "keyword".to_owned(),
+        search => format!("{search} (all-MiniLM-L6-v2)"),
     }
 }
 
