@@ -161,7 +161,7 @@ def load(url, key, connections, seconds):
     """One run of wrk: requests a second, and the 50th and 99th percentile in milliseconds."""
     global seed
     seed += 10_000_000
-    command = ["taskset", "-c", str(CORES[-1]), "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency", "-s", HERE / "questions.lua", url]
+    command = ["taskset", "-c", str(CORES[-1]), "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "30s", "--latency", "-s", HERE / "questions.lua", url]
     variables = os.environ | {"KEY": key or "", "SEED": str(seed)}
     ran = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     result = next(line for line in ran.stdout.splitlines() if line.startswith("RESULT")).split()

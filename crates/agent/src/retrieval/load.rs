@@ -177,7 +177,12 @@ impl Faq {
 
     /// An FAQ of these entries, as if they had been read from a file with just the two columns.
     pub fn from_entries(entries: Vec<FaqEntry>) -> Faq {
-        let pages = entries.iter().map(|entry| format!("question: {}\nanswer: {}", strip(&entry.question), strip(&entry.answer))).collect();
+        let page = |entry: &FaqEntry| match strip(&entry.answer) {
+            // A wording of an answer that stands elsewhere: a label without a text would only blur what it means.
+            "" => format!("question: {}", strip(&entry.question)),
+            answer => format!("question: {}\nanswer: {answer}", strip(&entry.question)),
+        };
+        let pages = entries.iter().map(page).collect();
         Faq { entries, pages }
     }
 
@@ -439,6 +444,8 @@ mod tests {
     fn entries_without_a_file_have_the_same_pages() {
         let entries = vec![FaqEntry { question: "a".into(), answer: "b".into(), id: None }];
         assert_eq!(Faq::from_entries(entries), read(b"question,answer\na,b\n").unwrap());
+        let wording = FaqEntry { question: "a".into(), answer: String::new(), id: Some("1".into()) };
+        assert_eq!(Faq::from_entries(vec![wording]).pages(), ["question: a"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `frontdesk up`: serves until it is interrupted.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -39,7 +40,8 @@ impl UpArguments {
 /// Serves.
 pub(crate) fn run(arguments: &UpArguments, settings: Settings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("FRONTDESK_LOG").unwrap_or_else(|_| EnvFilter::new("warn,frontdesk=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).with_target(false).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the async runtime")?;
     runtime.block_on(async {
         // Listened for from the beginning: who interrupts a slow start must not have to do it twice.
