@@ -15,10 +15,7 @@ fn setup() -> Setup {
 /// A host whose agent asks a language model that behaves like this.
 async fn with_llm(mode: Mode) -> (tempfile::TempDir, LlmDouble, Host) {
     let double = LlmDouble::start(([127, 0, 0, 1], 0).into(), mode).await.unwrap();
-    let setup = setup()
-        .variable("FRONTDESK_AGENT_MODEL", "openai:stand-in")
-        .variable("FRONTDESK_AGENT_BASE_URL", &double.base_url())
-        .variable("OPENAI_API_KEY", "sk-stand-in");
+    let setup = setup().with_llm(&double);
     let folder = tempfile::tempdir().unwrap();
     let host = setup.start(folder.path()).await;
     (folder, double, host)
@@ -106,11 +103,7 @@ async fn a_broken_model_is_an_answer_of_the_table_and_no_hang() {
 #[tokio::test]
 async fn a_silent_model_is_told_of_before_the_caller_gives_up() {
     let double = LlmDouble::start(([127, 0, 0, 1], 0).into(), Mode::Hang).await.unwrap();
-    let setup = setup()
-        .variable("FRONTDESK_AGENT_MODEL", "openai:stand-in")
-        .variable("FRONTDESK_AGENT_BASE_URL", &double.base_url())
-        .variable("OPENAI_API_KEY", "sk-stand-in")
-        .variable("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "12000");
+    let setup = setup().with_llm(&double).variable("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "12000");
     let folder = tempfile::tempdir().unwrap();
     let host = setup.start(folder.path()).await;
     let answer = host.ask("What does roaming cost?").await;

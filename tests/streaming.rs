@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use frontdesk_tests::events;
 use frontdesk_tests::host::{Host, Setup, post};
 use frontdesk_tests::llm_double::{LlmDouble, Mode};
 use serde_json::{Value, json};
@@ -12,10 +13,6 @@ fn setup() -> Setup {
 
 fn endpoint(host: &Host) -> String {
     host.ready.endpoint.replace("/invoke", "/stream")
-}
-
-fn events(body: &str) -> Vec<Value> {
-    body.split_terminator("\n\n").map(|event| serde_json::from_str(event.strip_prefix("data: ").expect("an event")).unwrap()).collect()
 }
 
 #[tokio::test]
@@ -52,12 +49,7 @@ async fn a_provider_that_quotes_the_key_does_not_bring_it_into_a_log() {
     let refusing = Mode::Status { status: 401, times: None, retry_after_s: None };
     let double = LlmDouble::start(([127, 0, 0, 1], 0).into(), refusing).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let host = setup()
-        .variable("FRONTDESK_AGENT_MODEL", "openai:stand-in")
-        .variable("FRONTDESK_AGENT_BASE_URL", &double.base_url())
-        .variable("OPENAI_API_KEY", "sk-stand-in")
-        .start(folder.path())
-        .await;
+    let host = setup().with_llm(&double).start(folder.path()).await;
     for url in [host.ready.endpoint.clone(), endpoint(&host)] {
         let answer = post(&url, Some(host.key()), json!({ "prompt": "How do I activate roaming?" }).to_string()).await;
         let said = String::from_utf8_lossy(&answer.body).into_owned();
@@ -71,12 +63,7 @@ async fn a_provider_that_quotes_the_key_does_not_bring_it_into_a_log() {
 async fn a_caller_that_goes_away_stops_the_work() {
     let double = LlmDouble::start(([127, 0, 0, 1], 0).into(), Mode::Trickle).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let host = setup()
-        .variable("FRONTDESK_AGENT_MODEL", "openai:stand-in")
-        .variable("FRONTDESK_AGENT_BASE_URL", &double.base_url())
-        .variable("OPENAI_API_KEY", "sk-stand-in")
-        .start(folder.path())
-        .await;
+    let host = setup().with_llm(&double).start(folder.path()).await;
     let url = endpoint(&host);
     let (address, path) = url.trim_start_matches("http://").split_once('/').unwrap();
     let body = r#"{"prompt":"hi there, what is roaming?"}"#;

@@ -14,6 +14,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::llm_double::LlmDouble;
+
 /// A host that is not up by then never will be.
 const START_TIMEOUT: Duration = Duration::from_secs(150);
 /// The last line of `up`'s greeting.
@@ -69,6 +71,14 @@ impl Setup {
     pub fn variable(mut self, name: &str, value: &str) -> Setup {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Lets `double` answer as the language model, with a key that must turn up nowhere.
+    #[must_use]
+    pub fn with_llm(self, double: &LlmDouble) -> Setup {
+        self.variable("FRONTDESK_AGENT_MODEL", "openai:stand-in")
+            .variable("FRONTDESK_AGENT_BASE_URL", &double.base_url())
+            .variable("OPENAI_API_KEY", "sk-stand-in")
     }
 
     /// The command for anything this executable can do in a folder, with no trace of this process's own provider keys or settings.

@@ -2,3 +2,12 @@
 
 pub mod host;
 pub mod llm_double;
+
+/// The events of a streamed answer: server-sent, without names, each with one JSON document.
+///
+/// # Panics
+/// If `body` is anything else.
+pub fn events(body: &str) -> Vec<serde_json::Value> {
+    let event = |event: &str| serde_json::from_str(event.strip_prefix("data: ").expect("an event")).expect("its data is JSON");
+    body.split_terminator("\n\n").map(event).collect()
+}

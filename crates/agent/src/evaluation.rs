@@ -10,12 +10,10 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::llm::Extractive;
-use crate::message::ToolCall;
 use crate::retrieval::{FaqEntry, Knowledge, SearchError};
-use crate::tools::{FaqTools, SEARCH_FAQ};
+use crate::tools::{FaqTools, RESULTS};
 
 /// Chunks that are looked at for ten entries: hardly an entry has five.
 const CHUNKS: usize = 50;
@@ -197,11 +195,10 @@ pub async fn evaluate(knowledge: Arc<Knowledge>, company_name: &str, questions: 
 
 /// Looks `question` up, and asks the built-in model whether it would say that the FAQ has no answer.
 async fn judge(knowledge: &Knowledge, tools: &FaqTools, extractive: &Extractive, question: &str) -> Result<Judged, SearchError> {
-    let call = ToolCall { id: String::new(), name: SEARCH_FAQ.to_owned(), arguments: json!({ "query": question }) };
-    let calls = [call];
-    let (hits, messages) = tokio::join!(knowledge.search(question, CHUNKS), tools.call_all(&calls));
-    let hits = hits?;
-    let is_declined = !messages.iter().filter_map(|message| message.artifact.as_ref()).any(|findings| extractive.would_answer(findings));
+    let hits = knowledge.search(question, CHUNKS).await?;
+    // The plain search's own hits are the first of these.
+    let findings = tools.findings(question.to_owned(), &hits[..hits.len().min(RESULTS)]);
+    let is_declined = !extractive.would_answer(&findings);
     let mut seen = HashSet::new();
     let labels = hits.iter().map(|hit| knowledge.entry(hit.entry).label()).filter(|label| seen.insert(*label)).map(str::to_owned).collect();
     Ok(Judged { labels, top: hits.first().map_or(0.0, |hit| hit.score), is_declined })

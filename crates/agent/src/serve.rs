@@ -119,8 +119,8 @@ async fn load_knowledge(settings: &AgentSettings, before: Option<Arc<Knowledge>>
     let search = settings.search;
     let load = move || -> anyhow::Result<Knowledge> {
         let faq = Faq::read(&faq)?;
+        let options = KnowledgeOptions { search, cache_dir, embedding_threads, ..KnowledgeOptions::default() };
         if let Some(before) = before {
-            let options = KnowledgeOptions { search, cache_dir, embedding_threads, ..KnowledgeOptions::default() };
             return Ok(before.with_faq(faq, options)?);
         }
         let model = ModelFiles::locate(&model_dir)?;
@@ -131,8 +131,7 @@ async fn load_knowledge(settings: &AgentSettings, before: Option<Arc<Knowledge>>
                  `frontdesk model pull` fetches it"
             );
         }
-        let options = KnowledgeOptions { model, search, cache_dir, embedding_threads, ..KnowledgeOptions::default() };
-        Ok(Knowledge::open(faq, options)?)
+        Ok(Knowledge::open(faq, KnowledgeOptions { model, ..options })?)
     };
     tokio::task::spawn_blocking(load).await.context("the thread that loads the FAQ panicked")?
 }

@@ -21,7 +21,7 @@ const CALLS_PER_TURN_MAX: usize = 8;
 const TRY_AGAIN: &str = "Please correct the call and try again.";
 
 /// How many chunks the plain search and the reformulated one look at.
-const RESULTS: usize = 3;
+pub(crate) const RESULTS: usize = 3;
 
 /// What a model is told about a tool.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -209,11 +209,12 @@ impl FaqTools {
             call_id: call.id.clone(),
             name: call.name.clone(),
             content: texts.join("\n\n"),
-            artifact: Some(self.artifact(query, &hits)),
+            artifact: Some(self.findings(query, &hits)),
         }
     }
 
-    fn artifact(&self, query: String, hits: &[Hit]) -> SearchArtifact {
+    /// What `hits` of a search for `query` mean: their entries, each once.
+    pub(crate) fn findings(&self, query: String, hits: &[Hit]) -> SearchArtifact {
         let mut matches: Vec<EntryMatch> = Vec::new();
         let mut seen = Vec::new();
         for hit in hits.iter().filter(|hit| {

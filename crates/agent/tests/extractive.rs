@@ -110,7 +110,7 @@ async fn an_answer_is_streamed_when_asked_for() {
     let agent = asking::Agent::start(PRICES, settings()).await;
     let (status, body) = agent.send(&json!({ "prompt": "activate roaming", "stream": true, "actor_id": "a" }), "").await;
     assert_eq!(status, 200);
-    let events = asking::events(&body);
+    let events = frontdesk_tests::events(&body);
     assert_eq!(events[0]["tool_call"]["arguments"], json!({ "query": "activate roaming" }));
     assert_eq!(events[1]["tool_result"]["ok"], true);
     let text: String = events.iter().filter_map(|event| event["delta"].as_str()).collect();

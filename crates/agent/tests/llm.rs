@@ -193,7 +193,7 @@ async fn each_provider_is_spoken_to_in_its_own_words() {
 
         let streamed = json!({ "prompt": "How do I activate roaming?", "stream": true });
         let agent = asking::Agent::start(FAQ, other_api(&double, model, base, LONG)).await;
-        let events = asking::events(&agent.send(&streamed, "").await.1);
+        let events = frontdesk_tests::events(&agent.send(&streamed, "").await.1);
         let words: Vec<&str> = events.iter().filter_map(|event| event["delta"].as_str()).collect();
         assert_eq!(words, ["Dial ", "*123# ", "and ", "choose ", "Roaming."], "{model}: {events:?}");
         let calls: Vec<_> = events.iter().filter_map(|event| event["tool_call"]["name"].as_str()).collect();
@@ -263,7 +263,7 @@ async fn stream(mode: Mode, deadline: Duration) -> Vec<Value> {
     let agent = asking::Agent::start(FAQ, settings).await;
     let (status, body) = agent.send(&json!({ "prompt": "How do I activate roaming?", "stream": true }), "").await;
     assert_eq!(status, 200);
-    asking::events(&body)
+    frontdesk_tests::events(&body)
 }
 
 #[tokio::test]

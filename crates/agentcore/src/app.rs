@@ -100,11 +100,8 @@ impl App {
             }
             Err(_) => PORT,
         };
-        // As the published SDKs tell a container.
-        let in_container = std::path::Path::new("/.dockerenv").exists() || std::env::var_os("DOCKER_CONTAINER").is_some();
-        let address = if in_container { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { IpAddr::from(Ipv4Addr::LOCALHOST) };
-        let listener = TcpListener::bind((address, port)).await?;
-        self.run(listener, stopped()).await
+        let listener = TcpListener::bind((bind_address(), port)).await?;
+        self.run(listener, interrupted()).await
     }
 
     /// Lowers the limit on a payload, in bytes. The default is AgentCore's: 100 MB.
@@ -165,9 +162,16 @@ async fn ping_document(State(served): State<Arc<Served>>) -> Response {
     json(StatusCode::OK, &served.ping.document())
 }
 
+/// Where a program of AgentCore's listens: on all addresses inside a container, which is told as the published SDKs do, and on this machine
+/// alone elsewhere.
+pub fn bind_address() -> IpAddr {
+    let in_container = std::path::Path::new("/.dockerenv").exists() || std::env::var_os("DOCKER_CONTAINER").is_some();
+    if in_container { Ipv4Addr::UNSPECIFIED.into() } else { Ipv4Addr::LOCALHOST.into() }
+}
+
 /// Ends with Ctrl-C or SIGTERM.
-async fn stopped() {
-    let interrupted = async {
+pub async fn interrupted() {
+    let ctrl_c = async {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -182,7 +186,7 @@ async fn stopped() {
     #[cfg(not(unix))]
     let terminated = std::future::pending::<()>();
     tokio::select! {
-        () = interrupted => {}
+        () = ctrl_c => {}
         () = terminated => {}
     }
 }

@@ -37,7 +37,6 @@
 //!     }))
 //! }
 //! ```
-
 //!
 //! Work that goes on after the answer is announced, so that the host does not take the session for idle:
 //!
@@ -83,7 +82,7 @@ mod unwind;
 mod websocket;
 
 pub use answer::{Answer, Events};
-pub use app::App;
+pub use app::{App, bind_address, interrupted};
 pub use context::{BackgroundTask, Context};
 pub use error::HandlerError;
 pub use ping::PingStatus;

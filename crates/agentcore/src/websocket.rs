@@ -17,7 +17,7 @@ use crate::unwind::guard;
 
 /// A connection, as its handler gets it: messages are received and sent until one side closes.
 ///
-/// It can be split and moved into tasks. When the handler returns, the connection is closed.
+/// When the handler returns, the connection is closed.
 pub struct Connection {
     socket: WebSocket,
 }

@@ -70,7 +70,7 @@ impl Cli {
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
             Command::Eval(arguments) => {
                 let settings = load(arguments.overrides())?;
-                commands::eval::run(&arguments, &settings.agent)
+                commands::eval::run(&arguments, settings.agent)
             }
             Command::Agent(arguments) => {
                 let settings = load(arguments.overrides())?;

@@ -50,7 +50,7 @@ const SERVICE: &str = "bedrock-agentcore";
 const ANSWER_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// Tells the agent how many milliseconds are left for its answer. AgentCore hands custom headers on to an agent that lists them.
-pub const DEADLINE_HEADER: &str = "x-amzn-bedrock-agentcore-runtime-custom-deadline-ms";
+const DEADLINE_HEADER: &str = "x-amzn-bedrock-agentcore-runtime-custom-deadline-ms";
 /// What each hop keeps of the time that is left, so that its own word reaches the caller before the caller gives up; a tenth where less than ten
 /// times as much is left.
 const HOP_MARGIN: Duration = Duration::from_secs(1);

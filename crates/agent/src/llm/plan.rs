@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use super::small_talk;
 use crate::message::ToolCall;
 use crate::tools::{REFORMULATE_QUERY, SEARCH_FAQ};
 
@@ -92,11 +93,7 @@ fn trim(part: &str) -> &str {
 
 /// The words of `text` in lower case, without apostrophes.
 fn words(text: &str) -> Vec<String> {
-    text.replace(['\'', '’'], "")
-        .split(|character: char| !character.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect()
+    small_talk::words(text).into_iter().map(|word| word.lower).collect()
 }
 
 #[cfg(test)]

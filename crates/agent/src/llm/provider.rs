@@ -96,13 +96,15 @@ impl Provider {
         access: ProviderAccess,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Provider, ProviderError> {
-        let kind = match provider {
-            BEDROCK => AdapterKind::BedrockApi,
-            provider => AdapterKind::from_lower_str(provider).ok_or_else(|| ProviderError::UnknownProvider(provider.to_owned()))?,
+        let (kind, usual_variable) = match provider {
+            BEDROCK => (AdapterKind::BedrockApi, Some(BEDROCK_KEY)),
+            provider => {
+                let kind = AdapterKind::from_lower_str(provider).ok_or_else(|| ProviderError::UnknownProvider(provider.to_owned()))?;
+                (kind, kind.default_key_env_name())
+            }
         };
         let label = format!("{provider}:{name}");
-        let usual = if provider == BEDROCK { Some(BEDROCK_KEY) } else { kind.default_key_env_name() };
-        let key_variable = access.api_key_variable.as_deref().or(usual);
+        let key_variable = access.api_key_variable.as_deref().or(usual_variable);
         let key = match key_variable.and_then(&variable).filter(|key| !key.trim().is_empty()) {
             Some(key) => key.trim().to_owned(),
             // An endpoint of the user's own may be open. A provider's never is.

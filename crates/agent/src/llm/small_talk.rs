@@ -174,14 +174,14 @@ pub(super) fn without_greeting(text: &str) -> &str {
     }
 }
 
-struct Word {
+pub(super) struct Word {
     /// Its first byte in the text.
     start: usize,
-    lower: String,
+    pub(super) lower: String,
 }
 
 /// The words of `text`, apostrophes left out.
-fn words(text: &str) -> Vec<Word> {
+pub(super) fn words(text: &str) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     let mut is_inside = false;
     for (start, character) in text.char_indices() {

@@ -128,8 +128,8 @@ impl Knowledge {
     /// A model that cannot be loaded or run. A cache that cannot be read or written is only logged.
     pub fn open(faq: Faq, options: KnowledgeOptions) -> Result<Knowledge, KnowledgeError> {
         let model = match &options.model {
-            Some(files) => Some((Arc::new(TextEncoder::load(files)?), files.clone())),
-            None => None,
+            Some(files) if options.search != SearchKind::Keyword => Some((Arc::new(TextEncoder::load(files)?), files.clone())),
+            _ => None,
         };
         Knowledge::with_model(faq, model, options)
     }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
 use super::embed::{TextEncoder, Vector};
@@ -19,7 +21,7 @@ use super::{RESULTS_MAX, SearchError};
 const QUESTION_WEIGHT: f32 = 0.3;
 
 /// How much the share of the query's words that a chunk answers to counts beside the cosines, in a hybrid search. Larger weights measured
-/// worse on each set.
+/// worse on average.
 const KEYWORD_WEIGHT: f32 = 0.05;
 
 /// A way of searching.
@@ -43,6 +45,15 @@ impl SearchKind {
             SearchKind::Keyword => "keyword",
             SearchKind::Hybrid => "hybrid",
         }
+    }
+}
+
+impl FromStr for SearchKind {
+    type Err = serde::de::value::Error;
+
+    /// Reads the name; the error lists the names that there are.
+    fn from_str(name: &str) -> Result<SearchKind, Self::Err> {
+        SearchKind::deserialize(StrDeserializer::new(name))
     }
 }
 

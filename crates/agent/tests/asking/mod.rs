@@ -81,9 +81,3 @@ pub(crate) async fn ask(faq_text: &str, payload: &Value, settings: AgentSettings
 pub(crate) fn missing_model(folder: &Path) -> PathBuf {
     folder.join("no model")
 }
-
-/// The events of a streamed answer.
-#[allow(dead_code, reason = "not every test file needs it")]
-pub(crate) fn events(body: &str) -> Vec<Value> {
-    body.split_terminator("\n\n").map(|event| serde_json::from_str(event.strip_prefix("data: ").expect("an event")).unwrap()).collect()
-}

@@ -1,7 +1,6 @@
 //! `frontdesk agent`: this executable as the agent, in a child process of the host or in a container.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -46,21 +45,16 @@ pub(crate) fn run(arguments: &AgentArguments, settings: HostedAgentSettings) -> 
     agentcore::log::init_with(filter);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the async runtime")?;
     runtime.block_on(async {
-        let address = (bind_address(), arguments.port);
+        let address = (agentcore::bind_address(), arguments.port);
         let listener = tokio::net::TcpListener::bind(address)
             .await
             .with_context(|| format!("failed to listen on {}:{}: is another program using the port?", address.0, address.1))?;
-        frontdesk_agent::run(listener, agent_settings(settings), super::interrupted()).await
+        frontdesk_agent::run(listener, agent_settings(settings), agentcore::interrupted()).await
     })
 }
 
-/// All addresses inside a container, as AgentCore's containers must; elsewhere this machine alone.
-fn bind_address() -> IpAddr {
-    let in_container = Path::new("/.dockerenv").exists() || std::env::var_os("DOCKER_CONTAINER").is_some();
-    if in_container { Ipv4Addr::UNSPECIFIED.into() } else { Ipv4Addr::LOCALHOST.into() }
-}
-
-fn agent_settings(settings: HostedAgentSettings) -> AgentSettings {
+/// The agent's settings as its crate has them.
+pub(super) fn agent_settings(settings: HostedAgentSettings) -> AgentSettings {
     let HostedAgentSettings {
         faq,
         company,

@@ -10,6 +10,7 @@ use frontdesk_agent::evaluation::{self, Evaluation, EvaluationError};
 use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_agent::retrieval::{Faq, Knowledge, KnowledgeOptions, SearchKind};
 
+use super::agent::agent_settings;
 use crate::settings::{HostedAgentSettings, Override};
 
 /// How many errors are listed; `--json` has them all.
@@ -25,7 +26,7 @@ pub(crate) struct EvalArguments {
     #[arg(long, value_name = "FILE")]
     questions: PathBuf,
     /// How to search: vector, keyword or hybrid; by default as the settings say
-    #[arg(long, value_name = "KIND", value_parser = search_kind)]
+    #[arg(long, value_name = "KIND")]
     search: Option<SearchKind>,
     /// Print one JSON object
     #[arg(long)]
@@ -40,13 +41,9 @@ impl EvalArguments {
     }
 }
 
-fn search_kind(name: &str) -> Result<SearchKind, String> {
-    let all = [SearchKind::Vector, SearchKind::Keyword, SearchKind::Hybrid];
-    all.into_iter().find(|kind| kind.name() == name).ok_or_else(|| "it is none of vector, keyword, hybrid".to_owned())
-}
-
 /// Measures and prints.
-pub(crate) fn run(arguments: &EvalArguments, settings: &HostedAgentSettings) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &EvalArguments, settings: HostedAgentSettings) -> anyhow::Result<()> {
+    let settings = agent_settings(settings);
     let search = arguments.search.unwrap_or(settings.search);
     let model = ModelFiles::locate(&settings.model_dir)?;
     if model.is_none() && search != SearchKind::Keyword {
@@ -57,8 +54,8 @@ pub(crate) fn run(arguments: &EvalArguments, settings: &HostedAgentSettings) -> 
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let options = KnowledgeOptions { model, search, embedding_threads: threads, ..KnowledgeOptions::default() };
     let knowledge = Arc::new(Knowledge::open(faq, options)?);
-    let company_name = settings.company.split(',').next().unwrap_or_default().trim();
-    let measured = super::block_on(async { evaluation::evaluate(knowledge, company_name, &questions).await.context("a search failed") })?;
+    let evaluating = async { evaluation::evaluate(knowledge, settings.company_name(), &questions).await.context("a search failed") };
+    let measured = super::block_on(evaluating)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&measured)?);
     } else {

@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &UpArguments, settings: Settings) -> anyhow::Result
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the async runtime")?;
     runtime.block_on(async {
         // Listened for from the beginning: who interrupts a slow start must not have to do it twice.
-        let interrupted = super::interrupted();
+        let interrupted = agentcore::interrupted();
         tokio::pin!(interrupted);
         check_faq(&settings.agent.faq)?;
         let host = Host::set_up(&settings).await?;
