@@ -33,6 +33,9 @@ use dialect::{Conversation, Dialect, Turn};
 /// memory.
 const RECORDED_MAX: usize = 1000;
 
+/// Words in a piece of [`Mode::Endless`]: few pieces go beyond any limit, also in a build without optimization.
+const ENDLESS_WORDS: usize = 500;
+
 /// How the endpoint behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
@@ -303,7 +306,8 @@ async fn behave(mode: Mode, recorded: &Recorded, dialect: Dialect, streams: &Arc
         },
         Mode::Endless | Mode::Trickle => {
             let pause = (mode == Mode::Trickle).then(|| tokio::time::interval(Duration::from_millis(10)));
-            let body = Body::new(Repeated { piece: conversation.piece("more "), pause, _stream: streams.clone() });
+            let text = if mode == Mode::Endless { "more ".repeat(ENDLESS_WORDS) } else { "more ".to_owned() };
+            let body = Body::new(Repeated { piece: conversation.piece(&text), pause, _stream: streams.clone() });
             return ([(header::CONTENT_TYPE, conversation.stream_type())], body).into_response();
         }
         Mode::Silent => Turn::Nothing,
