@@ -35,7 +35,7 @@ class Graph:
 
     def constant(self, value):
         name = f"c{len(self.constants)}"
-        self.constants[name] = numpy_helper.from_array(numpy.ascontiguousarray(value), name)
+        self.constants[name] = numpy_helper.from_array(numpy.asarray(value, order="C"), name)
         return name
 
     def add(self, op, *inputs, **attributes):
@@ -56,8 +56,8 @@ class Graph:
 def build(folder):
     graph = Graph(read_safetensors(folder / "model.safetensors"))
     embedding = lambda name, ids: graph.add("Gather", graph.constant(graph.tensors[f"embeddings.{name}.weight"]), ids)
-    one, zero = (graph.constant(numpy.array([value], numpy.int64)) for value in (1, 0))
-    length = graph.add("Squeeze", graph.add("Slice", graph.add("Shape", "input_ids"), one, graph.constant(numpy.array([2], numpy.int64))), zero)
+    one = graph.constant(numpy.array([1], numpy.int64))
+    length = graph.add("Gather", graph.add("Shape", "input_ids"), graph.constant(numpy.array(1, numpy.int64)))
     places = graph.add("Range", graph.constant(numpy.array(0, numpy.int64)), length, graph.constant(numpy.array(1, numpy.int64)))
     x = graph.add("Add", embedding("word_embeddings", "input_ids"), embedding("position_embeddings", places))
     x = graph.add("Add", x, graph.constant(graph.tensors["embeddings.token_type_embeddings.weight"][0]))

@@ -1,17 +1,30 @@
 //! The host's own API for its command line, below `/_frontdesk`. Signed like everything here, with the service name `frontdesk`; for the root access key alone.
 
+mod documents;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use frontdesk_aws::ServiceError;
-use frontdesk_gateway::{KeyService, KeyServiceError, KeyView};
+use frontdesk_gateway::quota::{day_of, day_of_date};
+use frontdesk_gateway::{KeyService, KeyServiceError, PlanChange};
 use frontdesk_runtime::{AgentStatus, HostedAgent, HostedAgentState};
-use frontdesk_store::SecretText;
+use frontdesk_store::{ApiKeyChange, Quota, QuotaPeriod, SecretText, StageRef};
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use time::Date;
+use time::macros::format_description;
 
 use crate::identity::Principal;
 use crate::operation::Operation;
+
+pub use documents::{
+    ActorUsageDocument, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, ImportKeysRequest, ImportedKeys, KeyDocument, KeyList,
+    KeyUsageDocument, KeyWithValue, PlanDocument, PlanList, PlanStageDocument, PutPlanRequest, QuotaDocument, RotateKeyRequest,
+    ThrottleDocument, UpdateKeyRequest, UsageDocument,
+};
 
 /// The operations of the host's own API.
 #[derive(Debug, Clone, Copy)]
@@ -19,9 +32,20 @@ pub(crate) enum HostOperation {
     Status,
     ListKeys,
     CreateKey,
-    EnableKey,
-    DisableKey,
+    ImportKeys,
+    GetKey,
+    UpdateKey,
+    DeleteKey,
+    RotateKey,
     KeyValue,
+    ListPlans,
+    CreatePlan,
+    UpdatePlan,
+    DeletePlan,
+    JoinPlan,
+    LeavePlan,
+    Usage,
+    ExtendQuota,
 }
 
 /// The table that dispatch works from.
@@ -29,10 +53,34 @@ pub(crate) const OPERATIONS: &[Operation<HostOperation>] = &[
     Operation { id: HostOperation::Status, name: "GetStatus", verb: Method::GET, path: "/_frontdesk/status" },
     Operation { id: HostOperation::ListKeys, name: "ListKeys", verb: Method::GET, path: "/_frontdesk/keys" },
     Operation { id: HostOperation::CreateKey, name: "CreateKey", verb: Method::POST, path: "/_frontdesk/keys" },
-    Operation { id: HostOperation::EnableKey, name: "EnableKey", verb: Method::POST, path: "/_frontdesk/keys/{key}/enable" },
-    Operation { id: HostOperation::DisableKey, name: "DisableKey", verb: Method::POST, path: "/_frontdesk/keys/{key}/disable" },
+    Operation { id: HostOperation::ImportKeys, name: "ImportKeys", verb: Method::POST, path: "/_frontdesk/import-keys" },
+    Operation { id: HostOperation::GetKey, name: "GetKey", verb: Method::GET, path: "/_frontdesk/keys/{key}" },
+    Operation { id: HostOperation::UpdateKey, name: "UpdateKey", verb: Method::PATCH, path: "/_frontdesk/keys/{key}" },
+    Operation { id: HostOperation::DeleteKey, name: "DeleteKey", verb: Method::DELETE, path: "/_frontdesk/keys/{key}" },
+    Operation { id: HostOperation::RotateKey, name: "RotateKey", verb: Method::POST, path: "/_frontdesk/keys/{key}/rotate" },
     Operation { id: HostOperation::KeyValue, name: "GetKeyValue", verb: Method::GET, path: "/_frontdesk/keys/{key}/value" },
+    Operation { id: HostOperation::ListPlans, name: "ListUsagePlans", verb: Method::GET, path: "/_frontdesk/usage-plans" },
+    Operation { id: HostOperation::CreatePlan, name: "CreateUsagePlan", verb: Method::POST, path: "/_frontdesk/usage-plans" },
+    Operation { id: HostOperation::UpdatePlan, name: "UpdateUsagePlan", verb: Method::PATCH, path: "/_frontdesk/usage-plans/{plan}" },
+    Operation { id: HostOperation::DeletePlan, name: "DeleteUsagePlan", verb: Method::DELETE, path: "/_frontdesk/usage-plans/{plan}" },
+    Operation {
+        id: HostOperation::JoinPlan,
+        name: "CreateUsagePlanKey",
+        verb: Method::PUT,
+        path: "/_frontdesk/usage-plans/{plan}/keys/{key}",
+    },
+    Operation {
+        id: HostOperation::LeavePlan,
+        name: "DeleteUsagePlanKey",
+        verb: Method::DELETE,
+        path: "/_frontdesk/usage-plans/{plan}/keys/{key}",
+    },
+    Operation { id: HostOperation::Usage, name: "GetUsage", verb: Method::GET, path: "/_frontdesk/usage" },
+    Operation { id: HostOperation::ExtendQuota, name: "UpdateUsage", verb: Method::POST, path: "/_frontdesk/usage/extend" },
 ];
+
+/// The most days that one report of usage covers.
+const USAGE_DAYS_MAX: u32 = 400;
 
 /// The service's name in signatures.
 pub const HOST_SERVICE: &str = "frontdesk";
@@ -83,115 +131,194 @@ pub struct StatusSource {
     pub model: String,
     /// See [`HostStatus::usage_plan`].
     pub usage_plan: String,
+    /// The id of the API that the host seeded.
+    pub rest_api_id: String,
 }
 
-/// Asks for a new key.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CreateKeyRequest {
-    /// Its name.
-    pub name: String,
-    /// Its value, 20 to 128 characters; generated when left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
-    /// The usage plan to put it in, by id or name; left out, the key opens nothing yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage_plan: Option<String>,
+/// A call of the host's API, verified.
+pub(crate) struct Call<'a> {
+    pub(crate) operation: &'a Operation<HostOperation>,
+    /// The path's parameters, decoded.
+    pub(crate) parameters: Vec<String>,
+    /// The query, undecoded.
+    pub(crate) query: String,
+    pub(crate) body: Bytes,
+    pub(crate) principal: &'a Principal,
+    pub(crate) now_unix: i64,
 }
 
-/// A key, without its value.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct KeyDocument {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// The last four characters of its value.
-    pub hint: String,
-    /// Whether it opens anything.
-    pub enabled: bool,
-    /// Unix seconds.
-    pub created_at: i64,
-    /// The names of its usage plans.
-    pub usage_plans: Vec<String>,
-    /// Requests counted today (UTC).
-    pub used_today: u64,
-}
-
-/// All keys, newest first.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct KeyList {
-    /// The keys.
-    pub keys: Vec<KeyDocument>,
-}
-
-/// A key's value, for its owner. `Debug` is absent on purpose.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct KeyWithValue {
-    /// The key's id.
-    pub id: String,
-    /// The key's name.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-}
-
-impl From<KeyView> for KeyDocument {
-    fn from(view: KeyView) -> Self {
-        let KeyView { key, plans, used_today } = view;
-        let (enabled, created_at) = (key.enabled, key.created_at);
-        KeyDocument { id: key.id.0, name: key.name, hint: key.hint, enabled, created_at, usage_plans: plans, used_today }
-    }
+/// What the host's API works on.
+pub(crate) struct HostRooms<'a> {
+    pub(crate) region: &'a str,
+    pub(crate) source: &'a StatusSource,
+    pub(crate) agents: &'a [HostedAgent],
+    pub(crate) keys: Arc<KeyService>,
 }
 
 /// Performs one operation of the host's API.
 ///
 /// # Errors
 /// AccessDeniedException for anyone but the root, ValidationException and ResourceNotFoundException naming the thing.
-#[expect(clippy::too_many_arguments, reason = "dispatch hands each operation the little it needs")]
-pub(crate) async fn perform(
-    operation: &Operation<HostOperation>,
-    parameters: Vec<String>,
-    principal: &Principal,
-    region: &str,
-    source: &StatusSource,
-    agents: &[HostedAgent],
-    keys: Arc<KeyService>,
-    body: Bytes,
-    now_unix: i64,
-) -> Result<Response<Bytes>, ServiceError> {
+pub(crate) async fn perform(call: Call<'_>, rooms: HostRooms<'_>) -> Result<Response<Bytes>, ServiceError> {
+    let Call { operation, parameters, query, body, principal, now_unix } = call;
     principal.authorize(&format!("{HOST_SERVICE}:{}", operation.name), &["*"])?;
-    let key = parameters.into_iter().next().unwrap_or_default();
+    let HostRooms { region, source, agents, keys } = rooms;
+    let mut parameters = parameters.into_iter();
+    let mut parameter = move || parameters.next().unwrap_or_default();
     match operation.id {
         HostOperation::Status => Ok(json(StatusCode::OK, &status(region, source, agents)?)),
         HostOperation::ListKeys => {
             let views = blocking(move || keys.list(now_unix)).await?;
-            Ok(json(StatusCode::OK, &KeyList { keys: views.into_iter().map(KeyDocument::from).collect() }))
+            let keys = views.into_iter().map(|view| KeyDocument::of(view, now_unix)).collect();
+            Ok(json(StatusCode::OK, &KeyList { keys }))
         }
         HostOperation::CreateKey => {
-            let wanted: CreateKeyRequest =
-                serde_json::from_slice(&body).map_err(|error| ServiceError::validation(format!("the request body: {error}")))?;
-            let created = blocking(move || {
-                let value = wanted.value.map(SecretText::new);
-                let created = keys.create(&wanted.name, value, wanted.usage_plan.as_deref(), now_unix)?;
-                Ok(KeyWithValue { id: created.id.0, name: wanted.name, value: created.value.expose().to_owned() })
-            });
-            Ok(json(StatusCode::CREATED, &created.await?))
+            let wanted = read(&body)?;
+            Ok(json(StatusCode::CREATED, &blocking(move || create_key(&keys, wanted, now_unix)).await?))
         }
-        HostOperation::EnableKey | HostOperation::DisableKey => {
-            let enabled = matches!(operation.id, HostOperation::EnableKey);
-            let changed = blocking(move || {
-                let key = keys.set_enabled(&key, enabled, now_unix)?;
-                let view = keys.list(now_unix)?.into_iter().find(|view| view.key.id == key.id);
-                view.ok_or(KeyServiceError::NoSuchKey(key.id.0))
-            });
-            Ok(json(StatusCode::OK, &KeyDocument::from(changed.await?)))
+        HostOperation::ImportKeys => {
+            let ImportKeysRequest { csv, usage_plan } = read(&body)?;
+            let ids = blocking(move || keys.import(csv.as_bytes(), usage_plan.as_deref(), now_unix)).await?;
+            Ok(json(StatusCode::CREATED, &ImportedKeys { ids: ids.into_iter().map(|id| id.0).collect() }))
+        }
+        HostOperation::GetKey => {
+            let key = parameter();
+            let view = blocking(move || keys.view(&key, now_unix)).await?;
+            Ok(json(StatusCode::OK, &KeyDocument::of(view, now_unix)))
+        }
+        HostOperation::UpdateKey => {
+            let (key, wanted) = (parameter(), read(&body)?);
+            Ok(json(StatusCode::OK, &blocking(move || update_key(&keys, &key, wanted, now_unix)).await?))
+        }
+        HostOperation::DeleteKey => {
+            let key = parameter();
+            blocking(move || keys.delete(&key, now_unix)).await?;
+            Ok(json(StatusCode::ACCEPTED, &serde_json::json!({})))
+        }
+        HostOperation::RotateKey => {
+            let (key, RotateKeyRequest { overlap_s, value }) = (parameter(), read(&body)?);
+            let rotated = blocking(move || keys.rotate(&key, value.map(SecretText::new), overlap_s, now_unix)).await?;
+            let (key, value, retires_at) = rotated;
+            let former_value_retires_at = Some(retires_at);
+            let value = value.expose().to_owned();
+            Ok(json(StatusCode::CREATED, &KeyWithValue { id: key.id.0, name: key.name, value, former_value_retires_at }))
         }
         HostOperation::KeyValue => {
+            let key = parameter();
             let (key, value) = blocking(move || keys.value(&key)).await?;
-            Ok(json(StatusCode::OK, &KeyWithValue { id: key.id.0, name: key.name, value: value.expose().to_owned() }))
+            let former_value_retires_at = key.former.map(|former| former.retires_at).filter(|retires_at| *retires_at > now_unix);
+            let value = value.expose().to_owned();
+            Ok(json(StatusCode::OK, &KeyWithValue { id: key.id.0, name: key.name, value, former_value_retires_at }))
+        }
+        HostOperation::ListPlans => {
+            let plans = blocking(move || keys.plans()).await?;
+            Ok(json(StatusCode::OK, &PlanList { usage_plans: plans.into_iter().map(PlanDocument::from).collect() }))
+        }
+        HostOperation::CreatePlan => {
+            let change = plan_change(read(&body)?, &source.rest_api_id)?;
+            let plan = blocking(move || keys.create_plan(change, now_unix)).await?;
+            Ok(json(StatusCode::CREATED, &PlanDocument::from(plan)))
+        }
+        HostOperation::UpdatePlan => {
+            let (plan, change) = (parameter(), plan_change(read(&body)?, &source.rest_api_id)?);
+            let plan = blocking(move || keys.change_plan(&plan, change, now_unix)).await?;
+            Ok(json(StatusCode::OK, &PlanDocument::from(plan)))
+        }
+        HostOperation::DeletePlan => {
+            let plan = parameter();
+            blocking(move || keys.delete_plan(&plan, now_unix)).await?;
+            Ok(json(StatusCode::ACCEPTED, &serde_json::json!({})))
+        }
+        HostOperation::JoinPlan | HostOperation::LeavePlan => {
+            let (plan, key) = (parameter(), parameter());
+            let joins = matches!(operation.id, HostOperation::JoinPlan);
+            let changed = blocking(move || {
+                if joins {
+                    keys.join_plan(&plan, &key, now_unix)?
+                } else {
+                    keys.leave_plan(&plan, &key, now_unix)?
+                }
+                keys.view(&key, now_unix)
+            });
+            Ok(json(StatusCode::OK, &KeyDocument::of(changed.await?, now_unix)))
+        }
+        HostOperation::Usage => {
+            let today = day_of(now_unix);
+            let (first, last) = (date(&query, "from")?.unwrap_or(today), date(&query, "to")?.unwrap_or(today));
+            if first > last || last - first >= USAGE_DAYS_MAX {
+                return Err(ServiceError::validation(format!("from must not be after to, nor more than {USAGE_DAYS_MAX} days before it")));
+            }
+            let key = query_value(&query, "key").map(Cow::into_owned);
+            let report = blocking(move || keys.usage(first, last, key.as_deref(), now_unix)).await?;
+            Ok(json(StatusCode::OK, &UsageDocument::from(report)))
+        }
+        HostOperation::ExtendQuota => {
+            let ExtendQuotaRequest { key, extra, usage_plan } = read(&body)?;
+            let (plan, remaining) = blocking(move || keys.extend_quota(&key, usage_plan.as_deref(), extra, now_unix)).await?;
+            Ok(json(StatusCode::OK, &ExtendedQuota { usage_plan: plan.name, remaining }))
         }
     }
+}
+
+fn create_key(keys: &KeyService, wanted: CreateKeyRequest, now_unix: i64) -> Result<KeyWithValue, KeyServiceError> {
+    let CreateKeyRequest { name, value, usage_plan, description, expires_at, source_ranges, tags } = wanted;
+    let about = ApiKeyChange {
+        name: Some(name.clone()),
+        description,
+        expires_at: expires_at.map(Some),
+        source_ranges: Some(source_ranges),
+        tags: Some(tags),
+        enabled: Some(true),
+    };
+    let created = keys.create(about, value.map(SecretText::new), usage_plan.as_deref(), now_unix)?;
+    Ok(KeyWithValue { id: created.id.0, name, value: created.value.expose().to_owned(), former_value_retires_at: None })
+}
+
+fn update_key(keys: &KeyService, key: &str, wanted: UpdateKeyRequest, now_unix: i64) -> Result<KeyDocument, KeyServiceError> {
+    let UpdateKeyRequest { name, description, enabled, expires_at, source_ranges, tags } = wanted;
+    let id = keys.view(key, now_unix)?.key.id;
+    let tags = (!tags.is_empty()).then_some(tags);
+    keys.change(&id.0, ApiKeyChange { name, description, enabled, expires_at, source_ranges, tags }, now_unix)?;
+    Ok(KeyDocument::of(keys.view(&id.0, now_unix)?, now_unix))
+}
+
+fn plan_change(wanted: PutPlanRequest, rest_api_id: &str) -> Result<PlanChange, ServiceError> {
+    let PutPlanRequest { name, description, throttle, quota, stages, method_throttles } = wanted;
+    let quota = match quota {
+        Some(Some(QuotaDocument { limit, period })) => {
+            let known = QuotaPeriod::named(&period);
+            let period =
+                known.ok_or_else(|| ServiceError::validation(format!("the quota's period is {period}: it must be DAY, WEEK or MONTH")))?;
+            Some(Some(Quota { limit, period }))
+        }
+        Some(None) => Some(None),
+        None => None,
+    };
+    let stage = |stage| StageRef { api_id: rest_api_id.to_owned(), stage };
+    Ok(PlanChange {
+        name,
+        description,
+        throttle: throttle.map(|throttle| throttle.map(Into::into)),
+        quota,
+        stages: stages.map(|stages| stages.into_iter().map(stage).collect()),
+        method_throttles: method_throttles.into_iter().map(|(method, throttle)| (method, throttle.map(Into::into))).collect(),
+    })
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, ServiceError> {
+    serde_json::from_slice(body).map_err(|error| ServiceError::validation(format!("the request body: {error}")))
+}
+
+fn query_value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    percent_encoding::percent_decode_str(value).decode_utf8().ok()
+}
+
+/// A date of the query, as days since 1970-01-01.
+fn date(query: &str, name: &str) -> Result<Option<u32>, ServiceError> {
+    let Some(text) = query_value(query, name) else { return Ok(None) };
+    let date = Date::parse(&text, format_description!("[year]-[month]-[day]"));
+    date.map(|date| Some(day_of_date(date))).map_err(|_| ServiceError::validation(format!("{name} is {text}: write a date as 2026-01-31")))
 }
 
 fn status(region: &str, source: &StatusSource, agents: &[HostedAgent]) -> Result<HostStatus, ServiceError> {
@@ -203,7 +330,7 @@ fn status(region: &str, source: &StatusSource, agents: &[HostedAgent]) -> Result
         HostedAgentState::Ready => "READY",
         HostedAgentState::Failed => "FAILED",
     };
-    let StatusSource { gateway, endpoint, control, search, embedding_model_missing, model, usage_plan } = source.clone();
+    let StatusSource { gateway, endpoint, control, search, embedding_model_missing, model, usage_plan, rest_api_id: _ } = source.clone();
     Ok(HostStatus {
         gateway,
         endpoint,
@@ -225,9 +352,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, KeyService
     let done = tokio::task::spawn_blocking(work).await.map_err(|panicked| ServiceError::internal_server(panicked.to_string()))?;
     done.map_err(|error| match &error {
         KeyServiceError::NoSuchKey(_) | KeyServiceError::NoSuchPlan(_) => ServiceError::resource_not_found(error.to_string()),
-        KeyServiceError::NameTooLong | KeyServiceError::Value(_) | KeyServiceError::Ambiguous { .. } => {
-            ServiceError::validation(error.to_string())
-        }
+        KeyServiceError::NameTooLong
+        | KeyServiceError::Value(_)
+        | KeyServiceError::Invalid(_)
+        | KeyServiceError::Import(_)
+        | KeyServiceError::ValueNotKept(_)
+        | KeyServiceError::Ambiguous { .. } => ServiceError::validation(error.to_string()),
         KeyServiceError::Store(frontdesk_store::StoreError::Exists { .. }) => ServiceError::conflict(error.to_string()),
         KeyServiceError::Random(_) | KeyServiceError::Store(_) => {
             tracing::error!(error = &error as &dyn std::error::Error, "the host's API failed");

@@ -9,6 +9,10 @@ mod identity;
 mod operation;
 mod serve;
 
-pub use host_api::{CreateKeyRequest, HOST_SERVICE, HostStatus, KeyDocument, KeyList, KeyWithValue, StatusSource};
+pub use host_api::{
+    ActorUsageDocument, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys,
+    KeyDocument, KeyList, KeyUsageDocument, KeyWithValue, PlanDocument, PlanList, PlanStageDocument, PutPlanRequest, QuotaDocument,
+    RotateKeyRequest, StatusSource, ThrottleDocument, UpdateKeyRequest, UsageDocument,
+};
 pub use identity::{Identities, Principal};
-pub use serve::Control;
+pub use serve::{Control, MetricsSource};

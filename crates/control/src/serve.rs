@@ -6,23 +6,26 @@ use bytes::Bytes;
 use frontdesk_aws::ServiceError;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
 use frontdesk_gateway::KeyService;
+use frontdesk_gateway::metrics::TEXT_TYPE;
 use frontdesk_runtime::{HostedAgent, ResponseBody};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use time::OffsetDateTime;
 
 use crate::data_plane::{self, DataPlane};
-use crate::host_api::{self, StatusSource};
+use crate::host_api::{self, Call, HostRooms, StatusSource};
 use crate::identity::{Identities, Principal};
 use crate::operation;
 
 /// The body is held in memory while its hash is checked, which bounds it here. AgentCore takes 100 MB; the gateway in front lets 10 MB through.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Writes all metrics, when asked.
+pub type MetricsSource = Box<dyn Fn() -> String + Send + Sync>;
+
 /// The control face.
-#[derive(Debug)]
 pub struct Control {
     region: String,
     identities: Identities,
@@ -30,13 +33,27 @@ pub struct Control {
     agents: Vec<HostedAgent>,
     keys: Arc<KeyService>,
     status: StatusSource,
+    metrics: Option<MetricsSource>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Control").field("region", &self.region).field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 impl Control {
-    /// A control face over these agents and keys, for these principals.
+    /// A control face over these agents and keys, for these principals. With `metrics` it answers `GET /metrics`, unsigned.
     #[must_use]
-    pub fn new(region: String, identities: Identities, agents: Vec<HostedAgent>, keys: Arc<KeyService>, status: StatusSource) -> Control {
-        Control { region, identities, signing_keys: SigningKeys::new(), agents, keys, status }
+    pub fn new(
+        region: String,
+        identities: Identities,
+        agents: Vec<HostedAgent>,
+        keys: Arc<KeyService>,
+        status: StatusSource,
+        metrics: Option<MetricsSource>,
+    ) -> Control {
+        Control { region, identities, signing_keys: SigningKeys::new(), agents, keys, status, metrics }
     }
 
     /// Answers one request. The answer is AWS's in every case, its errors too.
@@ -67,10 +84,14 @@ impl Control {
         } else if let Some((operation, parameters)) = operation::find(host_api::OPERATIONS, &verb, &path) {
             let (parts, body) = whole_body(request).await?;
             let principal = self.authenticate(&parts, &body, host_api::HOST_SERVICE)?;
-            let keys = self.keys.clone();
-            let now = now().unix_timestamp();
-            let performed = host_api::perform(operation, parameters, principal, &self.region, &self.status, &self.agents, keys, body, now);
-            Ok(performed.await?.map(full))
+            let query = parts.uri.query().unwrap_or_default().to_owned();
+            let call = Call { operation, parameters, query, body, principal, now_unix: now().unix_timestamp() };
+            let rooms = HostRooms { region: &self.region, source: &self.status, agents: &self.agents, keys: self.keys.clone() };
+            Ok(host_api::perform(call, rooms).await?.map(full))
+        } else if let Some(metrics) = self.metrics.as_ref().filter(|_| verb == Method::GET && path == "/metrics") {
+            let mut response = Response::new(full(metrics().into()));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_TYPE));
+            Ok(response)
         } else {
             Err(ServiceError::unknown_operation(format!("no operation answers {verb} {path} here")))
         }

@@ -37,9 +37,14 @@ enum Command {
     Ask(commands::ask::AskArguments),
     /// Say how the running host is
     Status(commands::status::StatusArguments),
-    /// Make, list, show, enable and disable API keys of the running host
+    /// Make, import, list, show, change, rotate and delete API keys of the running host
     #[command(subcommand)]
     Keys(commands::keys::KeysCommand),
+    /// Make, list, change and delete usage plans of the running host, and put keys into them
+    #[command(subcommand)]
+    Plans(commands::plans::PlansCommand),
+    /// Say who used how much, exact to the moment; or extend a quota
+    Usage(commands::usage::UsageArguments),
     /// The embedding model's files
     #[command(subcommand)]
     Model(commands::model::ModelCommand),
@@ -66,7 +71,9 @@ impl Cli {
             }
             Command::Ask(arguments) => commands::ask::run(&arguments, &load(Vec::new())?),
             Command::Status(arguments) => commands::status::run(&arguments, &load(Vec::new())?),
-            Command::Keys(command) => commands::keys::run(&command, &load(Vec::new())?),
+            Command::Keys(command) => commands::keys::run(command, &load(Vec::new())?),
+            Command::Plans(command) => commands::plans::run(command, &load(Vec::new())?),
+            Command::Usage(arguments) => commands::usage::run(&arguments, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
             Command::Eval(arguments) => {
                 let settings = load(arguments.overrides())?;

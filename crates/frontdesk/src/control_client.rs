@@ -6,19 +6,26 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
-use frontdesk_control::{CreateKeyRequest, HOST_SERVICE, HostStatus, KeyDocument, KeyList, KeyWithValue};
+use frontdesk_control::{
+    CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys, KeyDocument, KeyList,
+    KeyWithValue, PlanDocument, PlanList, PutPlanRequest, RotateKeyRequest, UpdateKeyRequest, UsageDocument,
+};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::run_file::{RootKeyFile, RunFile};
 use crate::settings::Settings;
 
 /// A little more than the gateway's own limit, so that its answer is the one that is read.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
+
+/// An answer that says nothing.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Empty {}
 
 /// A client of the host that runs on one data folder.
 pub(crate) struct ControlClient {
@@ -49,9 +56,54 @@ impl ControlClient {
         self.call(Method::GET, &format!("/_frontdesk/keys/{}/value", segment(key)), None::<&()>).await
     }
 
-    pub(crate) async fn set_key_enabled(&self, key: &str, enabled: bool) -> anyhow::Result<KeyDocument> {
-        let verb = if enabled { "enable" } else { "disable" };
-        self.call(Method::POST, &format!("/_frontdesk/keys/{}/{verb}", segment(key)), None::<&()>).await
+    pub(crate) async fn update_key(&self, key: &str, wanted: &UpdateKeyRequest) -> anyhow::Result<KeyDocument> {
+        self.call(Method::PATCH, &format!("/_frontdesk/keys/{}", segment(key)), Some(wanted)).await
+    }
+
+    pub(crate) async fn delete_key(&self, key: &str) -> anyhow::Result<Empty> {
+        self.call(Method::DELETE, &format!("/_frontdesk/keys/{}", segment(key)), None::<&()>).await
+    }
+
+    pub(crate) async fn rotate_key(&self, key: &str, wanted: &RotateKeyRequest) -> anyhow::Result<KeyWithValue> {
+        self.call(Method::POST, &format!("/_frontdesk/keys/{}/rotate", segment(key)), Some(wanted)).await
+    }
+
+    pub(crate) async fn import_keys(&self, wanted: &ImportKeysRequest) -> anyhow::Result<ImportedKeys> {
+        self.call(Method::POST, "/_frontdesk/import-keys", Some(wanted)).await
+    }
+
+    pub(crate) async fn list_plans(&self) -> anyhow::Result<PlanList> {
+        self.call(Method::GET, "/_frontdesk/usage-plans", None::<&()>).await
+    }
+
+    pub(crate) async fn create_plan(&self, wanted: &PutPlanRequest) -> anyhow::Result<PlanDocument> {
+        self.call(Method::POST, "/_frontdesk/usage-plans", Some(wanted)).await
+    }
+
+    pub(crate) async fn update_plan(&self, plan: &str, wanted: &PutPlanRequest) -> anyhow::Result<PlanDocument> {
+        self.call(Method::PATCH, &format!("/_frontdesk/usage-plans/{}", segment(plan)), Some(wanted)).await
+    }
+
+    pub(crate) async fn delete_plan(&self, plan: &str) -> anyhow::Result<Empty> {
+        self.call(Method::DELETE, &format!("/_frontdesk/usage-plans/{}", segment(plan)), None::<&()>).await
+    }
+
+    pub(crate) async fn join_plan(&self, plan: &str, key: &str) -> anyhow::Result<KeyDocument> {
+        self.call(Method::PUT, &plan_key(plan, key), None::<&()>).await
+    }
+
+    pub(crate) async fn leave_plan(&self, plan: &str, key: &str) -> anyhow::Result<KeyDocument> {
+        self.call(Method::DELETE, &plan_key(plan, key), None::<&()>).await
+    }
+
+    /// What was used from one date to another (`YYYY-MM-DD`, UTC), by all keys or one.
+    pub(crate) async fn usage(&self, from: &str, to: &str, key: Option<&str>) -> anyhow::Result<UsageDocument> {
+        let key = key.map(|key| format!("&key={}", segment(key))).unwrap_or_default();
+        self.call(Method::GET, &format!("/_frontdesk/usage?from={}{key}&to={}", segment(from), segment(to)), None::<&()>).await
+    }
+
+    pub(crate) async fn extend_quota(&self, wanted: &ExtendQuotaRequest) -> anyhow::Result<ExtendedQuota> {
+        self.call(Method::POST, "/_frontdesk/usage/extend", Some(wanted)).await
     }
 
     async fn call<T: DeserializeOwned>(&self, verb: Method, path: &str, document: Option<&impl Serialize>) -> anyhow::Result<T> {
@@ -81,6 +133,10 @@ pub(crate) async fn send(request: Request<Full<Bytes>>, address: &str) -> anyhow
     };
     let answered = tokio::time::timeout(ANSWER_TIMEOUT, answering).await.context("no answer in time")?;
     answered.with_context(|| format!("the host does not answer at {address}: is it still running?"))
+}
+
+fn plan_key(plan: &str, key: &str) -> String {
+    format!("/_frontdesk/usage-plans/{}/keys/{}", segment(plan), segment(key))
 }
 
 fn segment(text: &str) -> String {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::future::Future;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +14,28 @@ use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_aws::policy::Policy;
-use frontdesk_control::{Control, Identities, Principal, StatusSource};
+use frontdesk_control::{Control, Identities, MetricsSource, Principal, StatusSource};
+use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
+use frontdesk_gateway::cache::{CacheScope, CacheSettings};
 use frontdesk_gateway::integration::{Answering, Body};
+use frontdesk_gateway::metrics::{self, Metrics};
 use frontdesk_gateway::model::RestApi;
 use frontdesk_gateway::{
-    Caller, CreatedKey, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, ListenerLimits, UsageWriter,
+    Actor, Caller, CreatedKey, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, ListenerLimits, Observers, UsageWriter,
 };
-use frontdesk_process::Spawner;
+use frontdesk_process::{LogFile, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
 use frontdesk_runtime::{AgentProgram, DEFAULT_ENDPOINT, HostedAgent};
-use frontdesk_store::{AccessKey, DataFolder, SealKey, Store};
+use frontdesk_store::{AccessKey, DataFolder, SealKey, Store, Throttle};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
-use crate::settings::{self, Settings};
+use crate::settings::{self, CacheScopeSetting, QuotaPeriodSetting, Settings};
 use crate::transport::InProcess;
 
 /// The name under which `/invoke` finds the proxy.
@@ -84,7 +89,7 @@ impl Host {
 
         let store = Arc::new(Store::open(&data_folder.path().join("frontdesk.db"), seal_key(settings, &data_folder)?)?);
         let SeededHost { rest_api_id, agent_runtime_arn, root_key } = seed::seed(&store, settings, now_unix)?;
-        let keys = Arc::new(KeyService::open(store.clone(), now_unix)?);
+        let keys = Arc::new(KeyService::open(store.clone(), settings.keys.keep_values, now_unix)?);
         let first_key = seed::first_key(&store, &keys, now_unix)?;
 
         let search = match ModelFiles::locate(&settings.agent.model_dir)? {
@@ -105,8 +110,14 @@ impl Host {
             embedding_model_missing: search != settings.agent.search,
             model: model_name(settings),
             usage_plan: usage_plan_in_words(settings),
+            rest_api_id: rest_api_id.clone(),
         };
-        let control = Arc::new(Control::new(settings.region.clone(), identities, vec![agent.clone()], keys.clone(), status));
+        let mut registry = Registry::default();
+        let access_log = access_log(settings, data_folder.path())?.map(Arc::new);
+        let observers = Observers { access_log, metrics: Metrics::register(&mut registry) };
+        let metrics = settings.control.metrics.then(|| metrics_source(registry, &observers));
+        let region = settings.region.clone();
+        let control = Arc::new(Control::new(region, identities, vec![agent.clone()], keys.clone(), status, metrics));
 
         let proxy = Proxy::new(
             ProxySettings {
@@ -118,7 +129,8 @@ impl Host {
             proxy_role.credentials,
             Arc::new(InProcess::new(control.clone())),
         )?;
-        let api = RestApi::for_agent(rest_api_id, "AgentCore-FAQ-API".to_owned(), &settings.gateway.stage, PROXY, STREAMING_PROXY);
+        let cache = cache_settings(settings);
+        let api = RestApi::for_agent(rest_api_id, "AgentCore-FAQ-API".to_owned(), &settings.gateway.stage, PROXY, STREAMING_PROXY, cache);
         let proxy = Arc::new(proxy);
         let integrations: HashMap<_, Arc<dyn Integration>> = HashMap::from([
             (PROXY, Arc::new(ProxyIntegration { proxy: proxy.clone(), is_streaming: false }) as Arc<dyn Integration>),
@@ -128,9 +140,11 @@ impl Host {
             body_bytes_max: settings.gateway.body_bytes_max,
             integration_timeout: Duration::from_millis(settings.gateway.integration_timeout_ms),
             in_flight_max: settings.gateway.in_flight_max,
+            throttle: Throttle { rate_limit: settings.gateway.rate_limit, burst_limit: settings.gateway.burst_limit },
+            trusted_proxies: settings.gateway.trusted_networks()?,
             ..GatewayLimits::default()
         };
-        let gateway = Arc::new(Gateway::new(vec![api], keys.clone(), integrations, limits));
+        let gateway = Arc::new(Gateway::new(&[api], keys.clone(), integrations, limits, observers));
         let gateway_limits = ListenerLimits { connections_max: settings.gateway.connections_max, ..ListenerLimits::default() };
 
         Ok(Host {
@@ -276,6 +290,44 @@ fn proxy_role(settings: &Settings, agent: &AgentRuntimeArn) -> anyhow::Result<Pr
     Ok(Principal { arn, credentials, policies: vec![policy], is_root: false })
 }
 
+fn cache_settings(settings: &Settings) -> Option<CacheSettings> {
+    let gateway = &settings.gateway;
+    let scope = match gateway.cache_scope {
+        CacheScopeSetting::Key => CacheScope::PerKey,
+        CacheScopeSetting::Shared => CacheScope::Shared,
+    };
+    let cache = CacheSettings { ttl: Duration::from_secs(gateway.cache_ttl_s), scope, bytes_max: gateway.cache_bytes_max };
+    (gateway.cache_ttl_s > 0).then_some(cache)
+}
+
+/// The access log: standard output, a file, or none.
+fn access_log(settings: &Settings, data_folder: &Path) -> anyhow::Result<Option<AccessLog>> {
+    let path = settings.access_log.path.clone().unwrap_or_else(|| data_folder.join("logs/access.log"));
+    let sink: LogSink = match path.to_str() {
+        Some("off") => return Ok(None),
+        // Nobody may be listening; the host lives on.
+        Some("-") => Box::new(|line| drop(writeln!(std::io::stdout(), "{line}"))),
+        _ => {
+            let open = || {
+                path.parent().map(std::fs::create_dir_all).transpose()?;
+                LogFile::open(&path)
+            };
+            let file = open().with_context(|| format!("failed to open the access log {} (access_log.path)", path.display()))?;
+            Box::new(move |line| file.append(line))
+        }
+    };
+    let format = LogFormat::parse(&settings.access_log.format)?;
+    Ok(Some(AccessLog::start(format, settings.account_id.clone(), sink).context("failed to start the access log's thread")?))
+}
+
+fn metrics_source(registry: Registry, observers: &Observers) -> MetricsSource {
+    let (gateway, access_log) = (observers.metrics.clone(), observers.access_log.clone());
+    Box::new(move || {
+        gateway.set_log_lines_lost(access_log.as_ref().map_or(0, |access_log| access_log.lost()));
+        metrics::text(&registry)
+    })
+}
+
 /// What answers, in a word.
 pub(crate) fn model_name(settings: &Settings) -> String {
     settings.agent.model.clone().resolve(|name| std::env::var(name).ok()).to_string()
@@ -289,7 +341,12 @@ pub(crate) fn usage_plan_in_words(settings: &Settings) -> String {
     } else {
         "unlimited requests/s".to_owned()
     };
-    let quota = if plan.quota_limit > 0 { format!("{} a day", plan.quota_limit) } else { "no daily limit".to_owned() };
+    let period = match plan.quota_period {
+        QuotaPeriodSetting::Day => "day",
+        QuotaPeriodSetting::Week => "week",
+        QuotaPeriodSetting::Month => "month",
+    };
+    let quota = if plan.quota_limit > 0 { format!("{} a {period}", plan.quota_limit) } else { "no quota".to_owned() };
     format!("{speed}, {quota}")
 }
 
@@ -314,18 +371,28 @@ impl Integration for ProxyIntegration {
             let caller = frontdesk_proxy::Caller {
                 api_key_id: caller.api_key_id.map(|id| id.0),
                 request_id: caller.request_id,
-                trace_id: caller.trace_id,
+                amzn_trace_id: caller.trace.amzn_trace_id,
+                traceparent: caller.trace.traceparent,
+                tracestate: caller.trace.tracestate,
                 time_left: caller.time_left,
             };
             if is_streaming {
                 let answered = proxy.handle_stream(&body, &caller, now()).await.map_err(|_| IntegrationError::TimedOut)?;
-                return Ok(answered.map(|body| body.map_err(Into::into).boxed_unsync()));
+                return Ok(naming_its_actor(answered).map(|body| body.map_err(Into::into).boxed_unsync()));
             }
             let answered = proxy.handle(&body, &caller, now()).await;
             let response: Response<bytes::Bytes> = answered.map_err(|_| IntegrationError::TimedOut)?;
-            Ok(response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
+            Ok(naming_its_actor(response).map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
         })
     }
+}
+
+/// The proxy and the gateway do not know each other's types.
+fn naming_its_actor<B>(mut response: Response<B>) -> Response<B> {
+    if let Some(frontdesk_proxy::Actor(actor)) = response.extensions_mut().remove() {
+        response.extensions_mut().insert(Actor(actor));
+    }
+    response
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the edge where a signature's moment is read")]

@@ -1,13 +1,15 @@
 //! What `up` makes on its first start and finds again on every later one: the API, the plan, the first key, the agent's ARN, the root's access key.
 //!
-//! A later start reconciles the plan's limits with the settings; keys, and whatever was made otherwise, it leaves alone.
+//! A later start brings the plan to the settings where these have changed; keys, and whatever was made otherwise, it leaves alone.
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_gateway::{CreatedKey, KeyService, key};
-use frontdesk_store::{AccessKey, SecretText, Seeded, StageRef, Store, Throttle, UsagePlan, UsagePlanId};
+use frontdesk_store::{
+    AccessKey, ApiKeyChange, PlanStage, Quota, SecretText, Seeded, StageRef, Store, StoreError, Throttle, UsagePlan, UsagePlanId,
+};
 
 use crate::settings::Settings;
 
@@ -43,7 +45,8 @@ pub(crate) fn first_key(store: &Store, keys: &Arc<KeyService>, now_unix: i64) ->
     if store.seeded(Seeded::ApiKey)?.is_some() {
         return Ok(None);
     }
-    let created = keys.create(FIRST_KEY_NAME, None, Some(PLAN_NAME), now_unix)?;
+    let about = ApiKeyChange { name: Some(FIRST_KEY_NAME.to_owned()), ..ApiKeyChange::default() };
+    let created = keys.create(about, None, Some(PLAN_NAME), now_unix)?;
     store.record_seeded(Seeded::ApiKey, &created.id.0)?;
     Ok(Some(created))
 }
@@ -58,18 +61,37 @@ fn find_or_make(store: &Store, what: Seeded, make: impl FnOnce() -> Result<Strin
 }
 
 fn seed_plan(store: &Store, settings: &Settings, rest_api_id: &str) -> anyhow::Result<()> {
-    let id = find_or_make(store, Seeded::UsagePlan, key::generate_id)?;
-    let plan = &settings.usage_plan;
-    let throttle = Throttle { rate_limit: plan.rate_limit, burst_limit: plan.burst_limit };
-    let plan = UsagePlan {
-        id: UsagePlanId(id),
+    let id = UsagePlanId(find_or_make(store, Seeded::UsagePlan, key::generate_id)?);
+    let wanted = &settings.usage_plan;
+    let stage = StageRef { api_id: rest_api_id.to_owned(), stage: settings.gateway.stage.clone() };
+    // What the plan was seeded from: who changed the plan by hand keeps the change until the settings say something new.
+    let seeded_from = serde_json::to_string(&(wanted, &stage.stage))?;
+    let known = store.usage_plans()?.into_iter().find(|plan| plan.id == id);
+    if known.is_some() && store.seeded(Seeded::UsagePlanSettings)?.as_ref() == Some(&seeded_from) {
+        return Ok(());
+    }
+    let new = || UsagePlan {
+        id,
         name: PLAN_NAME.to_owned(),
-        throttle: (plan.rate_limit > 0.0).then_some(throttle),
-        quota_limit: (plan.quota_limit > 0).then_some(plan.quota_limit),
-        stages: vec![StageRef { api_id: rest_api_id.to_owned(), stage: settings.gateway.stage.clone() }],
+        description: String::new(),
+        throttle: None,
+        quota: None,
+        stages: Vec::new(),
         key_ids: Vec::new(),
     };
-    Ok(store.put_usage_plan(&plan)?)
+    let mut plan = known.unwrap_or_else(new);
+    let throttle = Throttle { rate_limit: wanted.rate_limit, burst_limit: wanted.burst_limit };
+    plan.throttle = (wanted.rate_limit > 0.0).then_some(throttle);
+    plan.quota = (wanted.quota_limit > 0).then_some(Quota { limit: wanted.quota_limit, period: wanted.quota_period.into() });
+    if !plan.opens(&stage) {
+        plan.stages = vec![PlanStage { stage, method_throttles: Default::default() }];
+    }
+    match store.put_usage_plan(&plan) {
+        // The plan was deleted by hand and another took its name: that one is the user's.
+        Err(StoreError::Exists { .. }) => return Ok(()),
+        written => written?,
+    }
+    Ok(store.record_seeded(Seeded::UsagePlanSettings, &seeded_from)?)
 }
 
 fn root_key(store: &Store, settings: &Settings, now_unix: i64) -> anyhow::Result<AccessKey> {

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use frontdesk_agent::ModelChoice;
 use frontdesk_agent::retrieval::SearchKind;
+use frontdesk_gateway::access_log::LogFormat;
+use frontdesk_store::QuotaPeriod;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// The file that is read from the working folder when no other is named.
@@ -31,10 +34,30 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "gateway.in_flight_max", help: "Requests worked on at once; one more is turned away with 503." },
     Setting { path: "gateway.connections_max", help: "Connections at once; more wait to be accepted." },
     Setting { path: "gateway.prompt_chars_max", help: "A longer prompt is refused with 400, in characters." },
+    Setting { path: "gateway.rate_limit", help: "Requests a second of all keys together, as an AWS account has it." },
+    Setting { path: "gateway.burst_limit", help: "Requests that all keys together may send at once." },
+    Setting {
+        path: "gateway.trusted_proxies",
+        help: "Networks (CIDR, separated by commas) of proxies whose `X-Forwarded-For` is believed.",
+    },
+    Setting {
+        path: "gateway.cache_ttl_s",
+        help: "How long an answer of `/invoke` is given again for the same body, at most 3600; 0 caches nothing.",
+    },
+    Setting { path: "gateway.cache_scope", help: "Who shares a cached answer: `key` (calls with the same key) or `shared`." },
+    Setting { path: "gateway.cache_bytes_max", help: "Memory for cached answers." },
+    Setting {
+        path: "access_log.path",
+        help: "File of the access log; `-` is standard output, `off` none. By default `logs/access.log` in the data folder.",
+    },
+    Setting { path: "access_log.format", help: "`json`, `clf`, or a text with `$context` variables." },
+    Setting { path: "keys.keep_values", help: "Whether a key's value is kept, encrypted, so that it can be shown again." },
+    Setting { path: "control.metrics", help: "Whether `/metrics` answers at the control face, without a signature." },
     Setting { path: "control.listen", help: "Address of the control face (AWS APIs and the command line)." },
     Setting { path: "usage_plan.rate_limit", help: "Requests a second for each key in the long run; 0 means unlimited." },
     Setting { path: "usage_plan.burst_limit", help: "Requests that one key may send at once." },
-    Setting { path: "usage_plan.quota_limit", help: "Requests a day (UTC) for each key; 0 means unlimited." },
+    Setting { path: "usage_plan.quota_limit", help: "Requests in a period for each key; 0 means unlimited." },
+    Setting { path: "usage_plan.quota_period", help: "The period: `DAY`, `WEEK` (from Sunday) or `MONTH`; UTC." },
     Setting { path: "agent.faq", help: "The FAQ: CSV with the header `question,answer`, JSON Lines, Markdown, or a folder of them." },
     Setting { path: "agent.company", help: "Whom the agent speaks for: a name, and after a comma what it is." },
     Setting { path: "agent.system_prompt", help: "The whole system prompt, instead of the built-in one." },
@@ -61,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) account_id: String,
     pub(crate) seal_key_file: Option<PathBuf>,
     pub(crate) gateway: GatewaySettings,
+    pub(crate) access_log: AccessLogSettings,
+    pub(crate) keys: KeySettings,
     pub(crate) control: ControlSettings,
     pub(crate) usage_plan: UsagePlanSettings,
     pub(crate) agent: HostedAgentSettings,
@@ -77,6 +102,35 @@ pub(crate) struct GatewaySettings {
     pub(crate) in_flight_max: usize,
     pub(crate) connections_max: usize,
     pub(crate) prompt_chars_max: usize,
+    pub(crate) rate_limit: f64,
+    pub(crate) burst_limit: u32,
+    pub(crate) trusted_proxies: String,
+    pub(crate) cache_ttl_s: u64,
+    pub(crate) cache_scope: CacheScopeSetting,
+    pub(crate) cache_bytes_max: u64,
+}
+
+/// Who shares a cached answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CacheScopeSetting {
+    Key,
+    Shared,
+}
+
+/// The access log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AccessLogSettings {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) format: String,
+}
+
+/// The API keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct KeySettings {
+    pub(crate) keep_values: bool,
 }
 
 /// The control face.
@@ -84,6 +138,26 @@ pub(crate) struct GatewaySettings {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ControlSettings {
     pub(crate) listen: String,
+    pub(crate) metrics: bool,
+}
+
+/// A quota's period, by API Gateway's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum QuotaPeriodSetting {
+    Day,
+    Week,
+    Month,
+}
+
+impl From<QuotaPeriodSetting> for QuotaPeriod {
+    fn from(setting: QuotaPeriodSetting) -> Self {
+        match setting {
+            QuotaPeriodSetting::Day => QuotaPeriod::Day,
+            QuotaPeriodSetting::Week => QuotaPeriod::Week,
+            QuotaPeriodSetting::Month => QuotaPeriod::Month,
+        }
+    }
 }
 
 /// The plan that every key made here belongs to, unless another is named.
@@ -93,6 +167,7 @@ pub(crate) struct UsagePlanSettings {
     pub(crate) rate_limit: f64,
     pub(crate) burst_limit: u32,
     pub(crate) quota_limit: u64,
+    pub(crate) quota_period: QuotaPeriodSetting,
 }
 
 /// The built-in FAQ agent.
@@ -120,6 +195,8 @@ impl Default for Settings {
             account_id: "000000000000".to_owned(),
             seal_key_file: None,
             gateway: GatewaySettings::default(),
+            access_log: AccessLogSettings::default(),
+            keys: KeySettings::default(),
             control: ControlSettings::default(),
             usage_plan: UsagePlanSettings::default(),
             agent: HostedAgentSettings::default(),
@@ -138,19 +215,37 @@ impl Default for GatewaySettings {
             in_flight_max: limits.in_flight_max,
             connections_max: frontdesk_gateway::ListenerLimits::default().connections_max,
             prompt_chars_max: frontdesk_proxy::PROMPT_CHARS_MAX,
+            rate_limit: limits.throttle.rate_limit,
+            burst_limit: limits.throttle.burst_limit,
+            trusted_proxies: String::new(),
+            cache_ttl_s: 0,
+            cache_scope: CacheScopeSetting::Key,
+            cache_bytes_max: 64 * 1024 * 1024,
         }
+    }
+}
+
+impl Default for AccessLogSettings {
+    fn default() -> Self {
+        AccessLogSettings { path: None, format: "json".to_owned() }
+    }
+}
+
+impl Default for KeySettings {
+    fn default() -> Self {
+        KeySettings { keep_values: true }
     }
 }
 
 impl Default for ControlSettings {
     fn default() -> Self {
-        ControlSettings { listen: "127.0.0.1:4566".to_owned() }
+        ControlSettings { listen: "127.0.0.1:4566".to_owned(), metrics: true }
     }
 }
 
 impl Default for UsagePlanSettings {
     fn default() -> Self {
-        UsagePlanSettings { rate_limit: 50.0, burst_limit: 100, quota_limit: 10_000 }
+        UsagePlanSettings { rate_limit: 50.0, burst_limit: 100, quota_limit: 10_000, quota_period: QuotaPeriodSetting::Day }
     }
 }
 
@@ -220,7 +315,7 @@ fn settings_of(table: toml::Table) -> anyhow::Result<Settings> {
 }
 
 fn check(settings: &Settings) -> anyhow::Result<()> {
-    let Settings { account_id, gateway, usage_plan, agent, .. } = settings;
+    let Settings { account_id, gateway, access_log, usage_plan, agent, .. } = settings;
     if account_id.len() != 12 || !account_id.bytes().all(|byte| byte.is_ascii_digit()) {
         bail!("account_id is {account_id:?}; it must be twelve digits");
     }
@@ -234,6 +329,14 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     if !usage_plan.rate_limit.is_finite() || usage_plan.rate_limit < 0.0 {
         bail!("usage_plan.rate_limit is {}; it must be 0 (unlimited) or more", usage_plan.rate_limit);
     }
+    if !gateway.rate_limit.is_finite() || gateway.rate_limit <= 0.0 {
+        bail!("gateway.rate_limit is {}; it must be more than 0", gateway.rate_limit);
+    }
+    if gateway.cache_ttl_s > CACHE_TTL_S_MAX {
+        bail!("gateway.cache_ttl_s is {}; it must be at most {CACHE_TTL_S_MAX}", gateway.cache_ttl_s);
+    }
+    gateway.trusted_networks()?;
+    LogFormat::parse(&access_log.format).context("access_log.format")?;
     let at_least_one = [
         ("agent.embedding_threads", agent.embedding_threads),
         ("agent.steps_max", agent.steps_max),
@@ -246,6 +349,25 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// API Gateway's bound on how long an answer is cached.
+const CACHE_TTL_S_MAX: u64 = 3600;
+
+impl GatewaySettings {
+    /// The networks of [`GatewaySettings::trusted_proxies`].
+    ///
+    /// # Errors
+    /// Names what is no network.
+    pub(crate) fn trusted_networks(&self) -> anyhow::Result<Vec<IpNet>> {
+        let networks = self.trusted_proxies.split(',').map(str::trim).filter(|network| !network.is_empty());
+        let parse = |network: &str| {
+            network
+                .parse()
+                .with_context(|| format!("gateway.trusted_proxies: `{network}` is no network in CIDR notation, such as 10.0.0.0/8"))
+        };
+        networks.map(parse).collect()
+    }
 }
 
 /// The agent's settings as variables: what a child process needs to be the same agent.
@@ -263,11 +385,12 @@ pub(crate) fn variable_of(path: &str) -> String {
     format!("FRONTDESK_{}", path.replace('.', "_").to_uppercase())
 }
 
-/// Puts a variable's text where the file would have a text or a number, whichever the setting takes.
+/// Puts a variable's text where the file would have a text, a number or a truth, whichever the setting takes.
 fn put_text(table: &mut toml::Table, path: &str, text: &str) -> anyhow::Result<()> {
     let integer = text.parse().map(toml::Value::Integer).ok();
     let float = text.parse().map(toml::Value::Float).ok();
-    for value in [integer, float].into_iter().flatten() {
+    let boolean = text.parse().map(toml::Value::Boolean).ok();
+    for value in [integer, float, boolean].into_iter().flatten() {
         put(table, path, value);
         if settings_of(table.clone()).is_ok() {
             return Ok(());
@@ -327,6 +450,11 @@ mod tests {
         check_refused(&[("FRONTDESK_USAGE_PLAN_BURST_LIMIT", "many")], "FRONTDESK_USAGE_PLAN_BURST_LIMIT");
         check_refused(&[("FRONTDESK_ACCOUNT_ID", "12")], "account_id");
         check_refused(&[("FRONTDESK_GATEWAY_STAGE", "a/b")], "gateway.stage");
+        check_refused(&[("FRONTDESK_GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8, here")], "`here` is no network");
+        check_refused(&[("FRONTDESK_GATEWAY_CACHE_TTL_S", "3601")], "at most 3600");
+        check_refused(&[("FRONTDESK_ACCESS_LOG_FORMAT", "$context.password")], "$context.password");
+        check_refused(&[("FRONTDESK_KEYS_KEEP_VALUES", "perhaps")], "FRONTDESK_KEYS_KEEP_VALUES");
+        check_refused(&[("FRONTDESK_USAGE_PLAN_QUOTA_PERIOD", "YEAR")], "FRONTDESK_USAGE_PLAN_QUOTA_PERIOD");
         check_refused(&[("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "30000")], "between 50 and 29000");
     }
 
@@ -353,7 +481,8 @@ mod tests {
             }
         }
         let mut settings = Settings::default();
-        (settings.seal_key_file, settings.agent.cache_dir) = (Some(PathBuf::from("x")), Some(PathBuf::from("x")));
+        let path = Some(PathBuf::from("x"));
+        (settings.seal_key_file, settings.agent.cache_dir, settings.access_log.path) = (path.clone(), path.clone(), path);
         let some = Some("x".to_owned());
         (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) = (some.clone(), some.clone(), some);
         let mut found = Vec::new();

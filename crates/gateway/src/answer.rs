@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 
@@ -109,6 +110,12 @@ impl GatewayAnswer {
     }
 }
 
+/// `x-amz-apigw-id`, which API Gateway also calls the extended request id: sixteen characters of base64.
+#[must_use]
+pub fn extended_request_id(request_id: uuid::Uuid) -> String {
+    base64::engine::general_purpose::STANDARD.encode(&request_id.as_bytes()[..11])
+}
+
 /// Headers that let a page of any origin call the API, with the values that the API's documentation names.
 pub fn allow_any_origin(headers: &mut HeaderMap) {
     let cors = [
@@ -116,7 +123,7 @@ pub fn allow_any_origin(headers: &mut HeaderMap) {
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "Content-Type,x-api-key"),
         (header::ACCESS_CONTROL_ALLOW_METHODS, "POST,OPTIONS"),
         // Beyond what AWS sends: a page may show how long to wait and which request to report.
-        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After,x-amzn-RequestId,x-amzn-ErrorType"),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "RateLimit,RateLimit-Policy,Retry-After,x-amzn-RequestId,x-amzn-ErrorType"),
     ];
     for (name, value) in cors {
         headers.insert(name, HeaderValue::from_static(value));

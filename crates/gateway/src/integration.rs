@@ -11,6 +11,8 @@ use bytes::Bytes;
 use frontdesk_store::ApiKeyId;
 use http::{Request, Response};
 
+use crate::trace::Trace;
+
 /// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -22,8 +24,8 @@ pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 pub struct Caller {
     /// The id that the answer carries as `x-amzn-RequestId`.
     pub request_id: String,
-    /// The trace header to hand on, `Root=1-…`.
-    pub trace_id: String,
+    /// The trace to hand on.
+    pub trace: Trace,
     /// The key that opened the door; `None` where the method needs none.
     pub api_key_id: Option<ApiKeyId>,
     /// Who is at the other end of the connection.
@@ -31,6 +33,10 @@ pub struct Caller {
     /// The time that is left for an answer.
     pub time_left: Duration,
 }
+
+/// Whom an answer was for, as the caller named it; an integration that knows puts it among the response's extensions, and usage is told apart by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor(pub String);
 
 /// Why an integration has no answer. Its own errors are answers; this is for what broke around it.
 #[derive(Debug, thiserror::Error)]

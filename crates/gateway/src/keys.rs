@@ -3,21 +3,40 @@
 //! A change is written to the store first and then to the table that the request path reads, which is replaced as a whole; so a change counts from the
 //! next request on, and what was acknowledged is on disk. All calls block on the database.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+mod import;
+mod plans;
+mod reports;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use frontdesk_store::{ApiKey, ApiKeyId, KeyDigest, NewApiKey, SecretText, Store, StoreError, UsageCount, UsagePlan, UsagePlanId};
+use frontdesk_store::{
+    ActorCount, ApiKey, ApiKeyChange, ApiKeyId, KeyDigest, NewApiKey, QuotaPeriod, SecretText, Store, StoreError, UsageCount, UsagePlan,
+    UsagePlanId,
+};
+use ipnet::IpNet;
 
-use crate::admission::{KeyEntry, KeyTable, PlanEntry};
+use crate::actors::ActorCounts;
+use crate::admission::{KeyEntry, KeyMatch, KeyTable, MethodThrottle, PlanEntry};
 use crate::key::{self, KeyValueError};
-use crate::meter::{DayCount, Meter, day_of};
-use crate::throttle::TokenBucket;
+use crate::meter::{Counted, Meter};
+use crate::quota::{day_of, span_of};
+
+pub use import::ImportError;
+pub use plans::PlanChange;
+pub use reports::{ActorUsage, KeyUsage, UsageReport};
 
 /// API Gateway's bound on names.
 const NAME_CHARS_MAX: usize = 1024;
+/// API Gateway's bound on a key's plans.
+const PLANS_MAX: usize = 10;
+/// AWS's bounds on tags.
+const TAGS_MAX: usize = 50;
+const TAG_NAME_CHARS_MAX: usize = 128;
+const TAG_VALUE_CHARS_MAX: usize = 256;
 
-/// Why a change of keys was refused.
+/// Why a change of keys or plans was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyServiceError {
     /// The name is too long; the text is API Gateway's.
@@ -26,9 +45,20 @@ pub enum KeyServiceError {
     /// The given value cannot be a key.
     #[error(transparent)]
     Value(#[from] KeyValueError),
+    /// What was asked for does not fit; the text says what and how it must be.
+    #[error("{0}")]
+    Invalid(String),
+    /// The file of keys has a mistake.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// Nothing has that id or name.
     #[error("no API key has the id or name {0}")]
     NoSuchKey(String),
+    /// The key is there, its value is not.
+    #[error(
+        "the value of {0} was shown when it was made and is not kept (keys.keep_values is false): `frontdesk keys rotate` makes another"
+    )]
+    ValueNotKept(String),
     /// Several keys have that name.
     #[error("{count} API keys are named {name}: use an id (see `frontdesk keys list`)")]
     Ambiguous {
@@ -74,25 +104,26 @@ type Meters = HashMap<(UsagePlanId, ApiKeyId), Arc<Meter>>;
 #[derive(Debug)]
 pub struct KeyService {
     store: Arc<Store>,
+    keep_values: bool,
     table: ArcSwap<KeyTable>,
     /// Every meter there is. Also the lock under which changes are made, one at a time.
     meters: Mutex<Meters>,
+    /// Meters that were charged since the writer came by.
+    noted: Mutex<Vec<Arc<Meter>>>,
+    actors: ActorCounts,
 }
 
 impl KeyService {
-    /// Reads keys, plans and today's counts.
+    /// Reads keys, plans and the counts of the periods that are running. With `keep_values` a key's value is kept sealed and can be shown again.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn open(store: Arc<Store>, now_unix: i64) -> Result<KeyService, StoreError> {
+    pub fn open(store: Arc<Store>, keep_values: bool, now_unix: i64) -> Result<KeyService, StoreError> {
         let today = day_of(now_unix);
-        let counted = store.usage_on(today)?.into_iter().map(|count| {
-            let UsageCount { plan_id, key_id, day, used } = count;
-            let meter = meter(plan_id.clone(), key_id.clone(), DayCount::new(day, used));
-            ((plan_id, key_id), meter)
-        });
-        let service = KeyService { meters: Mutex::new(counted.collect()), table: ArcSwap::default(), store };
-        service.reload()?;
+        let actors = ActorCounts::new(store.actor_usage_between(today, today)?);
+        let (meters, noted) = (Mutex::default(), Mutex::default());
+        let service = KeyService { meters, noted, actors, table: ArcSwap::default(), store, keep_values };
+        service.rebuild(&mut service.lock_meters(), now_unix)?;
         Ok(service)
     }
 
@@ -107,48 +138,92 @@ impl KeyService {
         Some(self.store.seal_key().digest(text))
     }
 
-    /// Reads keys and plans from the store again, after a change of them.
-    ///
-    /// # Errors
-    /// When the store fails; the table stays as it was.
-    pub fn reload(&self) -> Result<(), StoreError> {
-        let mut meters = self.lock_meters();
-        self.rebuild(&mut meters)
+    /// Puts a charged meter into the writer's list.
+    pub(crate) fn note(&self, meter: &Arc<Meter>) {
+        if meter.note() {
+            self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(meter.clone());
+        }
     }
 
-    fn rebuild(&self, meters: &mut Meters) -> Result<(), StoreError> {
-        let plans = self.store.usage_plans()?;
-        let entries = self.store.api_keys()?.into_iter().map(|api_key| {
-            let plans = plans.iter().filter(|plan| plan.key_ids.contains(&api_key.id));
-            let plans = plans.map(|plan| plan_entry(plan, &api_key.id, meters)).collect();
-            (api_key.digest, Arc::new(KeyEntry { id: api_key.id, enabled: api_key.enabled, plans }))
-        });
-        let by_digest = entries.collect();
+    /// Counts an answered request for an actor of a key.
+    pub(crate) fn count_actor(&self, key_id: &ApiKeyId, actor: &str, now_unix: i64) {
+        self.actors.count(key_id, actor, day_of(now_unix));
+    }
+
+    /// What was counted since the writer came by.
+    pub(crate) fn take_counts(&self) -> (Vec<UsageCount>, Vec<ActorCount>) {
+        let noted = std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner));
+        (noted.iter().flat_map(|meter| meter.take_note()).collect(), self.actors.take())
+    }
+
+    fn rebuild(&self, meters: &mut Meters, now_unix: i64) -> Result<(), StoreError> {
+        let today = day_of(now_unix);
+        let mut plans_of: HashMap<ApiKeyId, Vec<Arc<UsagePlan>>> = HashMap::new();
+        for mut plan in self.store.usage_plans()? {
+            let key_ids = std::mem::take(&mut plan.key_ids);
+            let plan = Arc::new(plan);
+            for key_id in key_ids {
+                plans_of.entry(key_id).or_default().push(plan.clone());
+            }
+        }
+        let counted = self.counted(meters, today)?;
+        let mut by_digest = HashMap::new();
+        for api_key in self.store.api_keys()? {
+            let plans = plans_of.remove(&api_key.id).unwrap_or_default();
+            let plans = plans.into_iter().map(|plan| plan_entry(plan, &api_key.id, meters, &counted, today)).collect();
+            let ApiKey { id, digest, former, enabled, expires_at, source_ranges, .. } = api_key;
+            // What was stored was checked; a range that is none would open the key to everybody, so it closes it instead.
+            let source_ranges = source_ranges.iter().map(|range| range.parse().unwrap_or_else(|_| nobody())).collect();
+            let key = Arc::new(KeyEntry { id, enabled, expires_at, source_ranges, plans });
+            if let Some(former) = former
+                && former.retires_at > now_unix
+            {
+                by_digest.entry(former.digest).or_insert(KeyMatch { key: key.clone(), retires_at: Some(former.retires_at) });
+            }
+            by_digest.insert(digest, KeyMatch { key, retires_at: None });
+        }
         self.table.store(Arc::new(KeyTable { by_digest }));
         Ok(())
+    }
+
+    /// What meters begin with: the store's counts of the longest period that today lies in, and what is counted in memory alone.
+    fn counted(&self, meters: &Meters, today: u32) -> Result<CountedDays, StoreError> {
+        let first = span_of(QuotaPeriod::Month, today).first_day.min(span_of(QuotaPeriod::Week, today).first_day);
+        let mut counted = CountedDays::default();
+        for count in self.store.usage_between(first, today)? {
+            counted.used.entry((count.plan_id, count.key_id)).or_default().insert(count.day, count.used);
+        }
+        for (of, meter) in meters {
+            let used_today = meter.used_on(today);
+            if used_today > 0 {
+                counted.used.entry(of.clone()).or_default().insert(today, used_today);
+            }
+        }
+        for extension in self.store.quota_extensions_since(first)? {
+            counted.extra.insert((extension.plan_id, extension.key_id, extension.period_day), extension.extra);
+        }
+        Ok(counted)
     }
 
     /// Makes a key and puts it into a plan. Without a value one is generated.
     ///
     /// # Errors
     /// See [`KeyServiceError`].
-    pub fn create(&self, name: &str, value: Option<SecretText>, plan: Option<&str>, now_unix: i64) -> Result<CreatedKey, KeyServiceError> {
-        if name.chars().count() > NAME_CHARS_MAX {
-            return Err(KeyServiceError::NameTooLong);
-        }
-        let value = match value {
-            Some(value) => {
-                key::check_given(value.expose())?;
-                value
-            }
-            None => key::generate().map_err(KeyServiceError::Random)?,
-        };
-        let plan_id = plan.map(|plan| self.plan_id(plan)).transpose()?;
+    pub fn create(
+        &self,
+        about: ApiKeyChange,
+        value: Option<SecretText>,
+        plan: Option<&str>,
+        now_unix: i64,
+    ) -> Result<CreatedKey, KeyServiceError> {
+        check_about(&about)?;
+        let value = given_or_generated(value)?;
+        let plan_ids = plan.map(|plan| self.plan(plan)).transpose()?.into_iter().map(|plan| plan.id).collect();
         let id = ApiKeyId(key::generate_id().map_err(KeyServiceError::Random)?);
         let mut meters = self.lock_meters();
-        let new = NewApiKey { id: id.clone(), name, value: &value, enabled: true, now: now_unix };
-        self.store.add_api_key(&new, plan_id.as_ref())?;
-        self.rebuild(&mut meters)?;
+        let new = NewApiKey { id: id.clone(), value: &value, keep_value: self.keep_values, about, plan_ids, now: now_unix };
+        self.store.add_api_keys(&[new])?;
+        self.rebuild(&mut meters, now_unix)?;
         Ok(CreatedKey { id, value })
     }
 
@@ -158,27 +233,90 @@ impl KeyService {
     /// When the store fails.
     pub fn list(&self, now_unix: i64) -> Result<Vec<KeyView>, KeyServiceError> {
         let today = day_of(now_unix);
-        let plans = self.store.usage_plans()?;
-        let meters = self.lock_meters();
+        let mut plans_of: HashMap<ApiKeyId, Vec<String>> = HashMap::new();
+        for plan in self.store.usage_plans()? {
+            for key_id in plan.key_ids {
+                plans_of.entry(key_id).or_default().push(plan.name.clone());
+            }
+        }
+        let mut used: HashMap<ApiKeyId, u64> = HashMap::new();
+        for meter in self.lock_meters().values() {
+            *used.entry(meter.key_id.clone()).or_default() += meter.used_on(today);
+        }
         let view = |key: ApiKey| {
-            let counts = meters.values().filter(|meter| meter.key_id == key.id).map(|meter| meter.day_count.read());
-            let used_today = counts.filter(|(day, _)| *day == today).map(|(_, used)| used).sum();
-            let plans = plans.iter().filter(|plan| plan.key_ids.contains(&key.id)).map(|plan| plan.name.clone()).collect();
+            let (plans, used_today) = (plans_of.remove(&key.id).unwrap_or_default(), used.get(&key.id).copied().unwrap_or(0));
             KeyView { key, plans, used_today }
         };
         Ok(self.store.api_keys()?.into_iter().map(view).collect())
     }
 
-    /// Enables or disables a key, named by id or by a name that only one key has.
+    /// One key, named by id or by a name that only one key has.
     ///
     /// # Errors
     /// See [`KeyServiceError`].
-    pub fn set_enabled(&self, id_or_name: &str, enabled: bool, now_unix: i64) -> Result<ApiKey, KeyServiceError> {
-        let mut key = self.find(id_or_name)?;
+    pub fn view(&self, id_or_name: &str, now_unix: i64) -> Result<KeyView, KeyServiceError> {
+        let id = self.find(id_or_name)?.id;
+        let view = self.list(now_unix)?.into_iter().find(|view| view.key.id == id);
+        view.ok_or_else(|| KeyServiceError::NoSuchKey(id_or_name.to_owned()))
+    }
+
+    /// Changes a key. Tags are added to those it has; one with an empty value goes.
+    ///
+    /// # Errors
+    /// See [`KeyServiceError`].
+    pub fn change(&self, id_or_name: &str, mut about: ApiKeyChange, now_unix: i64) -> Result<(), KeyServiceError> {
+        let key = self.find(id_or_name)?;
+        if let Some(tags) = about.tags.take() {
+            let mut all = key.tags;
+            all.extend(tags);
+            all.retain(|_, value| !value.is_empty());
+            about.tags = Some(all);
+        }
+        check_about(&about)?;
         let mut meters = self.lock_meters();
-        self.store.set_api_key_enabled(&key.id, enabled, now_unix)?;
-        self.rebuild(&mut meters)?;
-        key.enabled = enabled;
+        self.store.change_api_key(&key.id, &about, now_unix)?;
+        Ok(self.rebuild(&mut meters, now_unix)?)
+    }
+
+    /// Gives a key a second value beside the first, which retires after `overlap_s` seconds. Returns the new value and the Unix second of the old one's end.
+    ///
+    /// # Errors
+    /// See [`KeyServiceError`]; [`KeyServiceError::Invalid`] while an earlier rotation's overlap runs, since a key has two values at most.
+    pub fn rotate(
+        &self,
+        id_or_name: &str,
+        value: Option<SecretText>,
+        overlap_s: u32,
+        now_unix: i64,
+    ) -> Result<(ApiKey, SecretText, i64), KeyServiceError> {
+        let key = self.find(id_or_name)?;
+        if let Some(former) = key.former.filter(|former| former.retires_at > now_unix && overlap_s > 0) {
+            let left = former.retires_at - now_unix;
+            return Err(KeyServiceError::Invalid(format!(
+                "{} was rotated already and its former value works for {left} s more: wait, or end all former values now with an overlap of 0",
+                key.name
+            )));
+        }
+        let value = given_or_generated(value)?;
+        if self.store.seal_key().digest(value.expose()) == key.digest {
+            return Err(KeyServiceError::Invalid(format!("{} has that value already", key.name)));
+        }
+        let retires_at = now_unix + i64::from(overlap_s);
+        let mut meters = self.lock_meters();
+        self.store.rotate_api_key(&key.id, &value, self.keep_values, retires_at, now_unix)?;
+        self.rebuild(&mut meters, now_unix)?;
+        Ok((key, value, retires_at))
+    }
+
+    /// Deletes a key; what was counted for it stays on the record.
+    ///
+    /// # Errors
+    /// See [`KeyServiceError`].
+    pub fn delete(&self, id_or_name: &str, now_unix: i64) -> Result<ApiKey, KeyServiceError> {
+        let key = self.find(id_or_name)?;
+        let mut meters = self.lock_meters();
+        self.store.delete_api_key(&key.id)?;
+        self.rebuild(&mut meters, now_unix)?;
         Ok(key)
     }
 
@@ -188,7 +326,7 @@ impl KeyService {
     /// See [`KeyServiceError`].
     pub fn value(&self, id_or_name: &str) -> Result<(ApiKey, SecretText), KeyServiceError> {
         let key = self.find(id_or_name)?;
-        let value = self.store.api_key_value(&key.id)?.ok_or_else(|| KeyServiceError::NoSuchKey(id_or_name.to_owned()))?;
+        let value = self.store.api_key_value(&key.id)?.ok_or_else(|| KeyServiceError::ValueNotKept(key.name.clone()))?;
         Ok((key, value))
     }
 
@@ -205,36 +343,85 @@ impl KeyService {
         }
     }
 
-    fn plan_id(&self, id_or_name: &str) -> Result<UsagePlanId, KeyServiceError> {
-        let plans = self.store.usage_plans()?;
-        let named = plans.into_iter().find(|plan| plan.id.0 == id_or_name || plan.name == id_or_name);
-        named.map(|plan| plan.id).ok_or_else(|| KeyServiceError::NoSuchPlan(id_or_name.to_owned()))
-    }
-
-    /// The current count of every meter, for the writer.
-    pub(crate) fn counts(&self) -> Vec<UsageCount> {
-        let count = |meter: &Arc<Meter>| {
-            let (day, used) = meter.day_count.read();
-            UsageCount { plan_id: meter.plan_id.clone(), key_id: meter.key_id.clone(), day, used }
-        };
-        self.lock_meters().values().map(count).collect()
-    }
-
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
-    fn lock_meters(&self) -> std::sync::MutexGuard<'_, Meters> {
+    fn lock_meters(&self) -> MutexGuard<'_, Meters> {
         self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn plan_entry(plan: &UsagePlan, key_id: &ApiKeyId, meters: &mut Meters) -> PlanEntry {
-    let unused = || meter(plan.id.clone(), key_id.clone(), DayCount::new(0, 0));
-    let meter = meters.entry((plan.id.clone(), key_id.clone())).or_insert_with(unused).clone();
-    PlanEntry { id: plan.id.clone(), throttle: plan.throttle, quota_limit: plan.quota_limit, stages: plan.stages.clone(), meter }
+/// What was counted before, by plan and key.
+#[derive(Debug, Default)]
+struct CountedDays {
+    used: HashMap<(UsagePlanId, ApiKeyId), BTreeMap<u32, u64>>,
+    extra: HashMap<(UsagePlanId, ApiKeyId, u32), u64>,
 }
 
-fn meter(plan_id: UsagePlanId, key_id: ApiKeyId, day_count: DayCount) -> Arc<Meter> {
-    Arc::new(Meter { plan_id, key_id, bucket: TokenBucket::default(), day_count })
+impl CountedDays {
+    fn of(&self, plan_id: &UsagePlanId, key_id: &ApiKeyId, period: QuotaPeriod, today: u32) -> Counted {
+        let first_day = span_of(period, today).first_day;
+        let days = self.used.get(&(plan_id.clone(), key_id.clone()));
+        let used_in_period = days.map_or(0, |days| days.range(first_day..=today).map(|(_, used)| used).sum());
+        let used_today = days.and_then(|days| days.get(&today)).copied().unwrap_or(0);
+        let extra = self.extra.get(&(plan_id.clone(), key_id.clone(), first_day)).copied().unwrap_or(0);
+        Counted { today, used_today, used_in_period, extra }
+    }
+}
+
+fn plan_entry(plan: Arc<UsagePlan>, key_id: &ApiKeyId, meters: &mut Meters, counted: &CountedDays, today: u32) -> PlanEntry {
+    let period = plan.quota.map_or(QuotaPeriod::Day, |quota| quota.period);
+    let begin = || Arc::new(Meter::new(plan.id.clone(), key_id.clone(), period, counted.of(&plan.id, key_id, period, today)));
+    let meter = meters.entry((plan.id.clone(), key_id.clone())).or_insert_with(begin);
+    if meter.period != period {
+        *meter = begin();
+    }
+    let mut method_throttles = Vec::new();
+    for open in &plan.stages {
+        for (method, throttle) in &open.method_throttles {
+            let bucket = meter.method_bucket(format!("{}/{}{method}", open.stage.api_id, open.stage.stage));
+            method_throttles.push(MethodThrottle { stage: open.stage.clone(), method: method.clone(), throttle: *throttle, bucket });
+        }
+    }
+    PlanEntry { meter: meter.clone(), plan, method_throttles }
+}
+
+fn nobody() -> IpNet {
+    IpNet::from(std::net::IpAddr::from([255, 255, 255, 255]))
+}
+
+fn given_or_generated(value: Option<SecretText>) -> Result<SecretText, KeyServiceError> {
+    match value {
+        Some(value) => {
+            key::check_given(value.expose())?;
+            Ok(value)
+        }
+        None => key::generate().map_err(KeyServiceError::Random),
+    }
+}
+
+fn check_about(about: &ApiKeyChange) -> Result<(), KeyServiceError> {
+    let invalid = |text: String| Err(KeyServiceError::Invalid(text));
+    if about.name.as_ref().is_some_and(|name| name.chars().count() > NAME_CHARS_MAX) {
+        return Err(KeyServiceError::NameTooLong);
+    }
+    for range in about.source_ranges.iter().flatten() {
+        if range.parse::<IpNet>().is_err() {
+            return invalid(format!("`{range}` is no network in CIDR notation, such as 192.0.2.0/24 or 2001:db8::/32"));
+        }
+    }
+    let tags = about.tags.as_ref();
+    if tags.is_some_and(|tags| tags.len() > TAGS_MAX) {
+        return invalid(format!("a key has at most {TAGS_MAX} tags"));
+    }
+    for (name, value) in tags.into_iter().flatten() {
+        let (name_chars, value_chars) = (name.chars().count(), value.chars().count());
+        if !(1..=TAG_NAME_CHARS_MAX).contains(&name_chars) || value_chars > TAG_VALUE_CHARS_MAX {
+            return invalid(format!(
+                "the tag `{name}` does not fit: names have 1 to {TAG_NAME_CHARS_MAX} characters, values at most {TAG_VALUE_CHARS_MAX}"
+            ));
+        }
+    }
+    Ok(())
 }

@@ -4,22 +4,34 @@
 //! integration that the composition root has put behind the method. Policy is decided by pure functions over a snapshot in memory; the database is
 //! written behind the request's back. This crate refuses to know what an integration does, and names neither `proxy` nor `runtime`.
 
+pub mod access_log;
+mod actors;
 pub mod admission;
 pub mod answer;
+pub mod cache;
+pub mod exchange;
+mod forwarded;
 pub mod integration;
 pub mod key;
 pub mod keys;
+pub mod limits;
 mod listener;
 pub mod meter;
+pub mod metrics;
 pub mod model;
+mod observe;
 mod page;
+pub mod quota;
 pub mod route;
 mod serve;
+mod strangers;
 pub mod throttle;
+pub mod trace;
 mod usage;
 
-pub use integration::{Body, Caller, Integration, IntegrationError};
-pub use keys::{CreatedKey, KeyService, KeyServiceError, KeyView};
+pub use actors::OTHER_ACTORS;
+pub use integration::{Actor, Body, Caller, Integration, IntegrationError};
+pub use keys::{ActorUsage, CreatedKey, KeyService, KeyServiceError, KeyUsage, KeyView, PlanChange, UsageReport};
 pub use listener::{ListenerLimits, run};
-pub use serve::{Gateway, GatewayLimits};
+pub use serve::{Gateway, GatewayLimits, Observers};
 pub use usage::UsageWriter;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use http::Method as Verb;
 
+use crate::cache::CacheSettings;
+
 /// What answers a method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MethodIntegration {
@@ -22,6 +24,8 @@ pub enum MethodIntegration {
 pub struct Method {
     /// Whether a key of a usage plan is required; without it the method is not metered either.
     pub api_key_required: bool,
+    /// Whether its answers may come from the stage's cache.
+    pub is_cached: bool,
     /// What answers.
     pub integration: MethodIntegration,
 }
@@ -49,6 +53,8 @@ pub struct Stage {
     pub name: String,
     /// What it serves.
     pub deployment: Arc<Deployment>,
+    /// Its response cache, if it has one.
+    pub cache: Option<CacheSettings>,
 }
 
 /// An API.
@@ -65,16 +71,23 @@ pub struct RestApi {
 impl RestApi {
     /// The API that stands in front of an agent: with a key `POST /invoke`, handed to the integration `invoke`, and `POST /stream`, handed
     /// to `stream`; and their CORS preflights without one. Streaming has a resource of its own because on AWS it is a property of the
-    /// integration.
+    /// integration. With `cache`, answers of `/invoke` are cached; a stream never is.
     #[must_use]
-    pub fn for_agent(id: String, name: String, stage: &str, invoke: &'static str, stream: &'static str) -> RestApi {
-        let resource = |path: &str, integration| {
-            let post = Method { api_key_required: true, integration: MethodIntegration::Proxy(integration) };
-            let options = Method { api_key_required: false, integration: MethodIntegration::CorsPreflight };
+    pub fn for_agent(
+        id: String,
+        name: String,
+        stage: &str,
+        invoke: &'static str,
+        stream: &'static str,
+        cache: Option<CacheSettings>,
+    ) -> RestApi {
+        let resource = |path: &str, integration, is_cached| {
+            let post = Method { api_key_required: true, is_cached, integration: MethodIntegration::Proxy(integration) };
+            let options = Method { api_key_required: false, is_cached: false, integration: MethodIntegration::CorsPreflight };
             let methods = [(Verb::POST, post), (Verb::OPTIONS, options)].map(|(verb, method)| (verb.to_string(), method));
             Resource { path: path.to_owned(), methods: BTreeMap::from(methods) }
         };
-        let deployment = Arc::new(Deployment { resources: vec![resource("/invoke", invoke), resource("/stream", stream)] });
-        RestApi { id, name, stages: vec![Stage { name: stage.to_owned(), deployment }] }
+        let deployment = Arc::new(Deployment { resources: vec![resource("/invoke", invoke, true), resource("/stream", stream, false)] });
+        RestApi { id, name, stages: vec![Stage { name: stage.to_owned(), deployment, cache }] }
     }
 }

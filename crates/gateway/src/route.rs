@@ -3,46 +3,124 @@
 //! Which API answers: `Host: {api-id}.execute-api.…` names one; `/restapis/{api-id}/{stage}/_user_request_/…` names one; anything else is the
 //! seeded API, at `/{stage}/…`.
 
-use crate::answer::GatewayAnswer;
-use crate::model::{Method, Resource, RestApi, Stage};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-/// Where a request goes.
-#[derive(Debug, Clone, Copy)]
-pub struct Route<'a> {
-    /// The API.
-    pub api: &'a RestApi,
-    /// Its stage.
-    pub stage: &'a Stage,
-    /// The resource.
-    pub resource: &'a Resource,
-    /// The method.
-    pub method: &'a Method,
+use crate::answer::GatewayAnswer;
+use crate::cache::ResponseCache;
+use crate::metrics::{MethodLabels, MethodMetrics, Metrics};
+use crate::model::{Method, RestApi};
+
+/// What a method is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteNames {
+    /// The API's id.
+    pub api_id: String,
+    /// The stage.
+    pub stage: String,
+    /// The resource's path.
+    pub resource: String,
+    /// The verb.
+    pub verb: String,
 }
 
-/// Finds the method for a request.
-///
-/// `apis` holds the seeded API first. `host` is the Host header or the URI's authority; `path` is as it came, undecoded.
-///
-/// # Errors
-/// `Forbidden` for an API or a stage that does not exist, `Missing Authentication Token` for a path or a verb that the stage does not have: API Gateway
-/// answers both this way, so that a stranger cannot tell an undeclared path from a forbidden one.
-pub fn route<'a>(apis: &'a [RestApi], host: Option<&str>, path: &'a str, verb: &str) -> Result<Route<'a>, GatewayAnswer> {
-    let (api_id, path) = match (api_of_host(host), api_of_path(path)) {
-        (Some(api_id), _) => (Some(api_id), path.to_owned()),
-        (None, Some((api_id, path))) => (Some(api_id), path),
-        (None, None) => (None, path.to_owned()),
-    };
-    let api = match api_id {
-        Some(api_id) => apis.iter().find(|api| api.id == api_id),
-        None => apis.first(),
-    };
-    let (stage_name, resource_path) = split_stage(&path);
-    let api = api.ok_or(GatewayAnswer::Forbidden)?;
-    let stage = api.stages.iter().find(|stage| stage.name == stage_name).ok_or(GatewayAnswer::Forbidden)?;
-    let resource = stage.deployment.resources.iter().find(|resource| resource.path == resource_path);
-    let method = resource.and_then(|resource| resource.methods.get(verb).map(|method| (resource, method)));
-    let (resource, method) = method.ok_or(GatewayAnswer::MissingAuthenticationToken)?;
-    Ok(Route { api, stage, resource, method })
+/// A method of a deployed API, with what belongs to it at run time.
+#[derive(Debug)]
+pub struct RouteEntry {
+    /// What it is called.
+    pub names: RouteNames,
+    /// What it does.
+    pub method: Method,
+    /// Whether it is the seeded API's.
+    pub is_seeded: bool,
+    /// What is counted for it.
+    pub metrics: MethodMetrics,
+    /// Its stage's cache, if it uses one.
+    pub cache: Option<Arc<ResponseCache>>,
+}
+
+#[derive(Debug)]
+struct ApiRoutes {
+    /// By stage, then by resource and verb.
+    stages: HashMap<String, HashMap<String, HashMap<String, Arc<RouteEntry>>>>,
+    /// What is counted for requests that reach no method.
+    unrouted: MethodMetrics,
+}
+
+/// All methods of all deployed APIs.
+#[derive(Debug)]
+pub struct RouteTable {
+    by_api: HashMap<String, ApiRoutes>,
+    seeded: String,
+}
+
+/// Why a request has no method, and where it is counted.
+#[derive(Debug)]
+pub struct NoRoute {
+    /// The answer.
+    pub answer: GatewayAnswer,
+    /// The metrics of the API that was asked; `None` for none.
+    pub metrics: Option<MethodMetrics>,
+}
+
+impl RouteTable {
+    /// The methods of `apis`, the seeded one first.
+    #[must_use]
+    pub fn new(apis: &[RestApi], metrics: &Metrics) -> RouteTable {
+        let seeded = apis.first().map(|api| api.id.clone()).unwrap_or_default();
+        let routes = |api: &RestApi| {
+            let labels = |stage: &str, resource: &str, method: &str| MethodLabels {
+                api_name: api.name.clone(),
+                stage: stage.to_owned(),
+                resource: resource.to_owned(),
+                method: method.to_owned(),
+            };
+            let mut stages: HashMap<_, HashMap<_, HashMap<_, _>>> = HashMap::new();
+            for stage in &api.stages {
+                let cache = stage.cache.map(|settings| Arc::new(ResponseCache::new(settings)));
+                let of_stage = stages.entry(stage.name.clone()).or_default();
+                for resource in &stage.deployment.resources {
+                    for (verb, method) in &resource.methods {
+                        let names = RouteNames {
+                            api_id: api.id.clone(),
+                            stage: stage.name.clone(),
+                            resource: resource.path.clone(),
+                            verb: verb.clone(),
+                        };
+                        let entry = RouteEntry {
+                            method: method.clone(),
+                            is_seeded: api.id == seeded,
+                            metrics: metrics.of_method(&labels(&stage.name, &resource.path, verb)),
+                            cache: cache.clone().filter(|_| method.is_cached),
+                            names,
+                        };
+                        of_stage.entry(resource.path.clone()).or_default().insert(verb.clone(), Arc::new(entry));
+                    }
+                }
+            }
+            (api.id.clone(), ApiRoutes { stages, unrouted: metrics.of_method(&labels("", "", "")) })
+        };
+        RouteTable { by_api: apis.iter().map(routes).collect(), seeded }
+    }
+
+    /// Finds the method for a request. `host` is the Host header or the URI's authority; `path` is as it came, undecoded.
+    ///
+    /// # Errors
+    /// `Forbidden` for an API or a stage that does not exist, `Missing Authentication Token` for a path or a verb that the stage does not have: API Gateway
+    /// answers both this way, so that a stranger cannot tell an undeclared path from a forbidden one.
+    pub fn find(&self, host: Option<&str>, path: &str, verb: &str) -> Result<&Arc<RouteEntry>, NoRoute> {
+        let (api_id, path) = match (api_of_host(host), api_of_path(path)) {
+            (Some(api_id), _) => (api_id, path.into()),
+            (None, Some((api_id, path))) => (api_id, std::borrow::Cow::from(path)),
+            (None, None) => (self.seeded.as_str(), path.into()),
+        };
+        let Some(routes) = self.by_api.get(api_id) else { return Err(NoRoute { answer: GatewayAnswer::Forbidden, metrics: None }) };
+        let unrouted = |answer| NoRoute { answer, metrics: Some(routes.unrouted.clone()) };
+        let (stage, resource) = split_stage(&path);
+        let stage = routes.stages.get(stage).ok_or_else(|| unrouted(GatewayAnswer::Forbidden))?;
+        let method = stage.get(resource).and_then(|methods| methods.get(verb));
+        method.ok_or_else(|| unrouted(GatewayAnswer::MissingAuthenticationToken))
+    }
 }
 
 /// `Host: abc123.execute-api.us-east-1.amazonaws.com`, or `abc123.execute-api.localhost:8000`.
@@ -73,12 +151,17 @@ fn split_stage(path: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prometheus_client::registry::Registry;
 
     fn check(host: &str, verb: &str, path: &str, expected: &str) {
-        let apis = ["seeded", "other"].map(|id| RestApi::for_agent(id.to_owned(), id.to_owned(), "prod", "agent", "agent-streaming"));
-        let found = match route(&apis, Some(host), path, verb) {
-            Ok(route) => format!("{} {} {}", route.api.id, route.stage.name, route.resource.path),
-            Err(answer) => answer.message().to_owned(),
+        let apis = ["seeded", "other"].map(|id| RestApi::for_agent(id.to_owned(), id.to_owned(), "prod", "agent", "agent-streaming", None));
+        let table = RouteTable::new(&apis, &Metrics::register(&mut Registry::default()));
+        let found = match table.find(Some(host), path, verb) {
+            Ok(entry) => {
+                assert_eq!(entry.is_seeded, entry.names.api_id == "seeded");
+                format!("{} {} {}", entry.names.api_id, entry.names.stage, entry.names.resource)
+            }
+            Err(none) => none.answer.message().to_owned(),
         };
         assert_eq!(found, expected, "{verb} {host} {path}");
     }

@@ -5,21 +5,31 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
-use frontdesk_store::ApiKeyId;
+use frontdesk_store::Throttle;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
-use crate::admission::{self, Now};
-use crate::answer::{GatewayAnswer, allow_any_origin};
-use crate::integration::{Body, Caller, Integration, IntegrationError};
+use crate::access_log::AccessLog;
+use crate::admission::{self, Asking, Decision, Now};
+use crate::answer::{GatewayAnswer, allow_any_origin, extended_request_id};
+use crate::cache::{self, CacheKey, ResponseCache};
+use crate::exchange::{CacheUse, Exchange};
+use crate::forwarded::caller_address;
+use crate::integration::{Actor, Body, BoxError, Caller, Integration, IntegrationError};
 use crate::keys::KeyService;
+use crate::limits::LimitsLeft;
+use crate::metrics::Metrics;
 use crate::model::{MethodIntegration, RestApi};
+use crate::observe::ObservedBody;
 use crate::page;
-use crate::route::{Route, route};
+use crate::route::{RouteEntry, RouteTable};
+use crate::strangers::Strangers;
+use crate::throttle::TokenBucket;
+use crate::trace::Trace;
 
 /// Headers that API Gateway keeps from an integration, because they speak of the connection and not of the request.
 const DROPPED_REQUEST_HEADERS: [&str; 10] = [
@@ -39,7 +49,7 @@ const DROPPED_REQUEST_HEADERS: [&str; 10] = [
 const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What the gateway bears, with API Gateway's own values as defaults.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct GatewayLimits {
     /// A longer body is refused with 413.
     pub body_bytes_max: u64,
@@ -49,6 +59,10 @@ pub struct GatewayLimits {
     pub integration_timeout: Duration,
     /// Requests inside integrations at once; one more is turned away with 503 before it costs anything.
     pub in_flight_max: usize,
+    /// The speed of all keys together, as an AWS account has it.
+    pub throttle: Throttle,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for GatewayLimits {
@@ -58,113 +72,240 @@ impl Default for GatewayLimits {
             body_read_timeout: Duration::from_secs(20),
             integration_timeout: Duration::from_secs(29),
             in_flight_max: 1024,
+            throttle: Throttle { rate_limit: 10_000.0, burst_limit: 5_000 },
+            trusted_proxies: Vec::new(),
         }
     }
 }
 
+/// Who is told of every exchange.
+#[derive(Debug)]
+pub struct Observers {
+    /// The access log, if one is kept.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// The metrics.
+    pub metrics: Metrics,
+}
+
 /// The gateway: its APIs, its keys and what is behind its methods.
 pub struct Gateway {
-    apis: Vec<RestApi>,
+    routes: RouteTable,
     keys: Arc<KeyService>,
     integrations: HashMap<&'static str, Arc<dyn Integration>>,
     limits: GatewayLimits,
+    observers: Arc<Observers>,
     in_flight: Semaphore,
+    bucket: TokenBucket,
+    strangers: Strangers,
     began: Instant,
 }
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Gateway").field("apis", &self.apis).field("limits", &self.limits).finish_non_exhaustive()
+        formatter.debug_struct("Gateway").field("routes", &self.routes).field("limits", &self.limits).finish_non_exhaustive()
     }
-}
-
-/// An answer, and whether its API lets pages of other origins read it.
-struct Answered {
-    response: Response<Body>,
-    is_seeded_api: bool,
 }
 
 impl Gateway {
     /// A gateway for `apis`, the seeded one first. `integrations` are named by the APIs' methods.
     #[must_use]
     pub fn new(
-        apis: Vec<RestApi>,
+        apis: &[RestApi],
         keys: Arc<KeyService>,
         integrations: HashMap<&'static str, Arc<dyn Integration>>,
         limits: GatewayLimits,
+        observers: Observers,
     ) -> Gateway {
-        Gateway { apis, keys, integrations, limits, in_flight: Semaphore::new(limits.in_flight_max), began: clock_began() }
+        Gateway {
+            routes: RouteTable::new(apis, &observers.metrics),
+            keys,
+            integrations,
+            in_flight: Semaphore::new(limits.in_flight_max),
+            limits,
+            observers: Arc::new(observers),
+            bucket: TokenBucket::default(),
+            strangers: Strangers::default(),
+            began: instant(),
+        }
+    }
+
+    /// Who is told of every exchange.
+    #[must_use]
+    pub fn observers(&self) -> &Arc<Observers> {
+        &self.observers
     }
 
     /// Answers one request.
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let now = self.now();
+        let (arrived, now) = (instant(), self.now());
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.or(request.uri().authority().map(http::uri::Authority::as_str)).map(str::to_owned);
+        let names_an_api = host.as_deref().is_some_and(|host| host.contains(".execute-api."));
+        if let Some(response) = (!names_an_api).then(|| page::own_page(request.method(), request.uri().path())).flatten() {
+            return response;
+        }
         let request_id = uuid::Uuid::new_v4();
-        let trace_id = trace_id(request.headers(), request_id, now);
-        let verb = request.method().clone();
-        let path = request.uri().path().to_owned();
-        let Answered { mut response, is_seeded_api } = self.answer(request, peer, request_id, &trace_id, now).await;
+        let mut exchange = Exchange {
+            request_id,
+            trace: Trace::of(request.headers(), request_id, now.unix_seconds()),
+            began: now,
+            source_ip: caller_address(peer.ip(), request.headers(), &self.limits.trusted_proxies),
+            version: request.version(),
+            verb: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            host,
+            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+            route: None,
+            api_key_id: None,
+            refusal: None,
+            integration: None,
+            cache: None,
+            status: StatusCode::OK,
+        };
+        let (answered, limits_left, metrics) = match self.routes.find(exchange.host.as_deref(), &exchange.path, exchange.verb.as_str()) {
+            Ok(route) => {
+                exchange.route = Some(route.clone());
+                let (answered, limits_left) = self.answer(route, request, &mut exchange).await;
+                (answered, limits_left, Some(route.metrics.clone()))
+            }
+            Err(none) => (Err(none.answer), None, none.metrics),
+        };
+        // Nobody's API: the seeded one's manners apply unless another was named.
+        let is_seeded = exchange.route.as_ref().map_or(!names_an_api, |route| route.is_seeded);
+        let mut response = answered.unwrap_or_else(|refusal| {
+            exchange.refusal = Some(refusal);
+            self.observers.metrics.refused(refusal);
+            refusal.response()
+        });
+        exchange.status = response.status();
         let headers = response.headers_mut();
-        if is_seeded_api {
+        if is_seeded {
             allow_any_origin(headers);
         }
-        insert(headers, "x-amzn-requestid", &request_id.to_string());
-        insert(headers, "x-amz-apigw-id", &base64::engine::general_purpose::STANDARD.encode(&request_id.as_bytes()[..11]));
-        insert(headers, "x-amzn-trace-id", &trace_id);
-        let status = response.status().as_u16();
-        let latency_ms = (self.now().monotonic_ns - now.monotonic_ns) / 1_000_000;
-        tracing::debug!(target: "frontdesk::access", %request_id, %verb, path, status, latency_ms, source_ip = %peer.ip(), "answered");
-        response
-    }
-
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, request_id: uuid::Uuid, trace_id: &str, now: Now) -> Answered {
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.or(request.uri().authority().map(http::uri::Authority::as_str));
-        let names_an_api = host.is_some_and(|host| host.contains(".execute-api."));
-        if let Some(response) = (!names_an_api).then(|| page::own_page(request.method(), request.uri().path())).flatten() {
-            return Answered { response, is_seeded_api: false };
+        if let Some(limits_left) = limits_left {
+            limits_left.write(headers);
         }
-        let (host, path, verb) = (host.map(str::to_owned), request.uri().path().to_owned(), request.method().clone());
-        let route = match route(&self.apis, host.as_deref(), &path, verb.as_str()) {
-            Ok(route) => route,
-            // Nobody's API: the seeded one's manners apply unless another was named.
-            Err(answer) => return Answered { response: answer.response(), is_seeded_api: !names_an_api },
-        };
-        let is_seeded_api = self.apis.first().is_some_and(|seeded| seeded.id == route.api.id);
-        let answered = match &route.method.integration {
-            MethodIntegration::CorsPreflight => Ok(preflight()),
-            MethodIntegration::Proxy(name) => self.call(name, route, request, peer, request_id, trace_id, now).await,
-        };
-        Answered { response: answered.unwrap_or_else(GatewayAnswer::response), is_seeded_api }
+        insert(headers, "x-amzn-requestid", &request_id.to_string());
+        insert(headers, "x-amz-apigw-id", &extended_request_id(request_id));
+        insert(headers, "x-amzn-trace-id", &exchange.trace.amzn_trace_id);
+        let observers = self.observers.clone();
+        response.map(|body| ObservedBody::new(body, exchange, arrived, metrics, observers).boxed_unsync())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the facts of one request, each read once at the edge")]
+    async fn answer(
+        &self,
+        route: &RouteEntry,
+        request: Request<Incoming>,
+        exchange: &mut Exchange,
+    ) -> (Result<Response<Body>, GatewayAnswer>, Option<LimitsLeft>) {
+        let MethodIntegration::Proxy(integration) = &route.method.integration else { return (Ok(preflight()), None) };
+        // Before anything is counted: who is turned away for our sake has not used its allowance.
+        let Ok(in_flight) = self.in_flight.try_acquire() else { return (Err(GatewayAnswer::Overloaded), None) };
+        let mut limits_left = None;
+        if route.method.api_key_required {
+            let decision = self.admit(&request, route, exchange);
+            exchange.api_key_id = decision.key.as_ref().map(|key| key.id.clone());
+            limits_left = decision.limits;
+            if let Some(refusal) = decision.refusal {
+                // Who waits here must not keep others out.
+                drop(in_flight);
+                self.hold_back(&request, &decision, exchange).await;
+                return (Err(refusal), limits_left);
+            }
+            if let Some(meter) = &decision.meter {
+                self.keys.note(meter);
+            }
+        }
+        self.observers.metrics.in_flight().inc();
+        let answered = self.call(integration, route, request, exchange).await;
+        self.observers.metrics.in_flight().dec();
+        (answered, limits_left)
+    }
+
+    fn admit(&self, request: &Request<Incoming>, route: &RouteEntry, exchange: &Exchange) -> Decision {
+        let names = &route.names;
+        let asking = Asking {
+            digest: request.headers().get("x-api-key").and_then(|value| self.keys.digest(value.as_bytes())),
+            source_ip: exchange.source_ip,
+            api_id: &names.api_id,
+            stage: &names.stage,
+            resource: &names.resource,
+            verb: &names.verb,
+            shared: (&self.bucket, self.limits.throttle),
+            now: exchange.began,
+        };
+        admission::admit(&self.keys.table(), &asking)
+    }
+
+    /// Answers a wrong key late, if its address has presented many.
+    async fn hold_back(&self, request: &Request<Incoming>, decision: &Decision, exchange: &Exchange) {
+        if decision.key.is_some() || !request.headers().contains_key("x-api-key") {
+            return;
+        }
+        let wait = self.strangers.wrong_key(exchange.source_ip, exchange.began.monotonic_ns);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     async fn call(
         &self,
         integration: &'static str,
-        route: Route<'_>,
+        route: &RouteEntry,
         request: Request<Incoming>,
-        peer: SocketAddr,
-        request_id: uuid::Uuid,
-        trace_id: &str,
-        now: Now,
+        exchange: &mut Exchange,
     ) -> Result<Response<Body>, GatewayAnswer> {
-        // Before anything is counted: who is turned away for our sake has not used its allowance.
-        let _in_flight = self.in_flight.try_acquire().map_err(|_| GatewayAnswer::Overloaded)?;
-        let api_key_id = if route.method.api_key_required { Some(self.admit(&request, route, now)?) } else { None };
-        let (mut parts, body) = self.whole_body(request).await?;
+        let (parts, body) = self.whole_body(request).await?;
+        let Some(cache) = &route.cache else { return self.integrate(integration, parts, body, exchange).await };
+        let path_and_query = parts.uri.path_and_query().map_or("", |path| path.as_str());
+        let api_key_id = exchange.api_key_id.as_ref().map(|id| id.0.as_str());
+        let key = cache.key(integration, path_and_query, &body, api_key_id);
+        if let Some(response) = cache.find(&key, &parts.headers, self.now()) {
+            exchange.cache = Some(CacheUse::Hit);
+            self.count_actor(&response, exchange);
+            return Ok(response);
+        }
+        exchange.cache = Some(CacheUse::Miss);
+        let response = self.integrate(integration, parts, body, exchange).await?;
+        self.keep(cache, key, response).await
+    }
+
+    /// Reads a cacheable answer to its end and keeps it.
+    async fn keep(&self, cache: &ResponseCache, key: CacheKey, response: Response<Body>) -> Result<Response<Body>, GatewayAnswer> {
+        let (mut parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|_| GatewayAnswer::InternalServerError)?.to_bytes();
+        let is_stored = cache.store(key, &parts, &body, self.now());
+        cache::note_miss(&mut parts.headers, is_stored);
+        Ok(Response::from_parts(parts, whole(body)))
+    }
+
+    async fn integrate(
+        &self,
+        integration: &'static str,
+        mut parts: http::request::Parts,
+        body: Bytes,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, GatewayAnswer> {
         for name in DROPPED_REQUEST_HEADERS {
             parts.headers.remove(name);
         }
-        let time_left = self.limits.integration_timeout;
-        let caller =
-            Caller { request_id: request_id.to_string(), trace_id: trace_id.to_owned(), api_key_id, source_ip: peer.ip(), time_left };
-        parts.extensions.insert(caller);
-        let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
+        let (time_left, request_id) = (self.limits.integration_timeout, exchange.request_id);
+        parts.extensions.insert(Caller {
+            request_id: request_id.to_string(),
+            trace: exchange.trace.clone(),
+            api_key_id: exchange.api_key_id.clone(),
+            source_ip: exchange.source_ip,
+            time_left,
+        });
         let behind = self.integrations.get(integration).ok_or(GatewayAnswer::InternalServerError)?;
-        let answering = behind.call(Request::from_parts(parts, body));
+        let called = instant();
+        let answering = behind.call(Request::from_parts(parts, whole(body)));
         match tokio::time::timeout(time_left, answering).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                exchange.integration = Some((response.status(), instant().duration_since(called)));
+                self.count_actor(&response, exchange);
+                Ok(response)
+            }
             Err(_) | Ok(Err(IntegrationError::TimedOut)) => Err(GatewayAnswer::EndpointTimeout),
             Ok(Err(IntegrationError::Failed(error))) => {
                 tracing::error!(%request_id, error = &*error as &dyn std::error::Error, "integration failed");
@@ -173,10 +314,10 @@ impl Gateway {
         }
     }
 
-    fn admit(&self, request: &Request<Incoming>, route: Route<'_>, now: Now) -> Result<ApiKeyId, GatewayAnswer> {
-        let digest = request.headers().get("x-api-key").and_then(|value| self.keys.digest(value.as_bytes()));
-        let key = admission::admit(&self.keys.table(), digest, &route.api.id, &route.stage.name, now)?;
-        Ok(key.id.clone())
+    fn count_actor(&self, response: &Response<Body>, exchange: &Exchange) {
+        if let (Some(Actor(actor)), Some(key_id)) = (response.extensions().get(), &exchange.api_key_id) {
+            self.keys.count_actor(key_id, actor, exchange.began.unix_seconds());
+        }
     }
 
     /// API Gateway buffers a request before it calls the integration; so does this, within the limits.
@@ -200,15 +341,19 @@ impl Gateway {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let since = Instant::now().duration_since(self.began);
         Now {
-            unix_seconds: i64::try_from(unix.as_secs()).unwrap_or(i64::MAX),
+            unix_ms: i64::try_from(unix.as_millis()).unwrap_or(i64::MAX),
             monotonic_ns: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2),
         }
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the edge where a request's moment is read")]
-fn clock_began() -> Instant {
+fn instant() -> Instant {
     Instant::now()
+}
+
+fn whole(body: Bytes) -> Body {
+    Full::new(body).map_err(|never| -> BoxError { match never {} }).boxed_unsync()
 }
 
 /// Reads a body of at most `limit` bytes. What comes beyond is read and thrown away, up to [`DISCARD_BYTES_MAX`]: a client that is still sending when the
@@ -231,20 +376,9 @@ async fn read_body(mut body: Incoming, limit: u64) -> Result<Bytes, GatewayAnswe
 
 /// What a MOCK integration on OPTIONS answers; the CORS headers are added to every answer of the seeded API.
 fn preflight() -> Response<Body> {
-    let mut response = Response::new(Full::default().map_err(|never| match never {}).boxed_unsync());
-    *response.status_mut() = StatusCode::OK;
+    let mut response = Response::new(whole(Bytes::new()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// The caller's own trace goes on; else one begins here, in X-Ray's form (`Root=1-{8 hex digits of the time}-{24 hex digits}`,
-/// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>).
-fn trace_id(headers: &HeaderMap, request_id: uuid::Uuid, now: Now) -> String {
-    let given = headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok());
-    match given.filter(|given| given.starts_with("Root=1-") && given.len() <= 256) {
-        Some(given) => given.to_owned(),
-        None => format!("Root=1-{:08x}-{}", now.unix_seconds, &request_id.simple().to_string()[..24]),
-    }
 }
 
 fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {

@@ -3,11 +3,10 @@
 //! The request path counts in memory and never waits for the database; what it has counted reaches the disk in groups. A killed process forgets at most
 //! one period's requests, and can never have written more than were made.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use frontdesk_store::{ApiKeyId, StoreError, UsageCount, UsagePlanId};
+use frontdesk_store::{ActorCount, StoreError, UsageCount};
 
 use crate::keys::KeyService;
 
@@ -18,14 +17,15 @@ const WRITE_PERIOD: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct UsageWriter {
     keys: Arc<KeyService>,
-    written: HashMap<(UsagePlanId, ApiKeyId), (u32, u64)>,
+    /// What could not be written yet.
+    unwritten: (Vec<UsageCount>, Vec<ActorCount>),
 }
 
 impl UsageWriter {
     /// A writer that has written nothing yet.
     #[must_use]
     pub fn new(keys: Arc<KeyService>) -> UsageWriter {
-        UsageWriter { keys, written: HashMap::new() }
+        UsageWriter { keys, unwritten: Default::default() }
     }
 
     /// Writes every period until `shutdown` ends, and once more then.
@@ -41,7 +41,7 @@ impl UsageWriter {
             };
             match self.write_changes().await {
                 Ok(()) => failing = false,
-                // The counts are still in memory and are tried again; a full disk must not stop the door. Said once, not ten times a second.
+                // The counts are kept and tried again; a full disk must not stop the door. Said once, not ten times a second.
                 Err(error) if !failing => {
                     failing = true;
                     tracing::error!(error = &error as &dyn std::error::Error, "usage counts cannot be written; trying again");
@@ -55,19 +55,26 @@ impl UsageWriter {
     }
 
     async fn write_changes(&mut self) -> Result<(), StoreError> {
-        let changed: Vec<UsageCount> = self.keys.counts().into_iter().filter(|count| self.is_news(count)).collect();
-        if changed.is_empty() {
+        let (keys, actors) = self.keys.take_counts();
+        // A count stands for all before it, so of the same thing only the last need wait; the store sorts that out, and the list stays short
+        // because a day has only so many keys and actors.
+        let (mut unwritten_keys, mut unwritten_actors) = std::mem::take(&mut self.unwritten);
+        unwritten_keys.retain(|old| !keys.iter().any(|new| (&new.plan_id, &new.key_id, new.day) == (&old.plan_id, &old.key_id, old.day)));
+        unwritten_actors.retain(|old| !actors.iter().any(|new| (&new.key_id, &new.actor, new.day) == (&old.key_id, &old.actor, old.day)));
+        unwritten_keys.extend(keys);
+        unwritten_actors.extend(actors);
+        if unwritten_keys.is_empty() && unwritten_actors.is_empty() {
             return Ok(());
         }
         let store = self.keys.store().clone();
-        let writing = tokio::task::spawn_blocking(move || store.write_usage(&changed).map(|()| changed));
-        let written = writing.await.expect("writing usage does not panic, and the runtime outlives the writer")?;
-        self.written.extend(written.into_iter().map(|count| ((count.plan_id, count.key_id), (count.day, count.used))));
-        Ok(())
-    }
-
-    fn is_news(&self, count: &UsageCount) -> bool {
-        let written = self.written.get(&(count.plan_id.clone(), count.key_id.clone()));
-        count.used > 0 && written != Some(&(count.day, count.used))
+        let writing = tokio::task::spawn_blocking(move || {
+            let written = store.write_usage(&unwritten_keys, &unwritten_actors);
+            (written, unwritten_keys, unwritten_actors)
+        });
+        let (written, keys, actors) = writing.await.expect("writing usage does not panic, and the runtime outlives the writer");
+        if written.is_err() {
+            self.unwritten = (keys, actors);
+        }
+        written
     }
 }

@@ -78,7 +78,7 @@ impl LogFile {
     }
 
     /// Appends a line. A full disk loses the line, never the child.
-    fn append(&self, line: &str) {
+    pub fn append(&self, line: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.bytes >= LOG_FILE_BYTES_MAX
             && std::fs::rename(&self.path, self.path.with_extension("log.1")).is_ok()

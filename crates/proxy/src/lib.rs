@@ -68,8 +68,12 @@ pub struct Caller {
     pub api_key_id: Option<String>,
     /// The id under which the request is found in every log.
     pub request_id: String,
-    /// The trace header to hand on.
-    pub trace_id: String,
+    /// X-Ray's trace header to hand on.
+    pub amzn_trace_id: String,
+    /// W3C's trace header to hand on.
+    pub traceparent: String,
+    /// What tracing systems add to it.
+    pub tracestate: Option<HeaderValue>,
     /// The time that is left for an answer.
     pub time_left: Duration,
 }
@@ -102,6 +106,10 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
+/// Whom an answer is for, as the caller named it (or the documented default); among the extensions of every answer to a sound question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor(pub String);
+
 /// How an answer is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Answering {
@@ -130,8 +138,8 @@ impl Proxy {
     /// # Errors
     /// [`TimedOut`], for which the gateway has an answer of its own.
     pub async fn handle(&self, body: &[u8], caller: &Caller, now: OffsetDateTime) -> Result<Response<Bytes>, TimedOut> {
-        let request = match self.request(body, Answering::Whole, caller, now) {
-            Ok(request) => request,
+        let (request, actor) = match self.request(body, Answering::Whole, caller, now) {
+            Ok(asked) => asked,
             Err(refusal) => return Ok(*refusal),
         };
         let carried = async {
@@ -139,11 +147,12 @@ impl Proxy {
             let status = response.status();
             Ok((status, whole(response.into_body()).await?))
         };
-        match self.within(caller, carried).await? {
-            Ok((StatusCode::OK, body)) => Ok(answer::success(body)),
-            Ok((status, body)) => Ok(answer::agentcore_error(status, &body)),
-            Err(failure) => Ok(failure),
-        }
+        let answered = match self.within(caller, carried).await? {
+            Ok((StatusCode::OK, body)) => answer::success(body),
+            Ok((status, body)) => answer::agentcore_error(status, &body),
+            Err(failure) => failure,
+        };
+        Ok(naming(actor, answered))
     }
 
     /// As [`Proxy::handle`], but the answer is streamed as server-sent events while the agent writes it. The time limit is for its
@@ -154,8 +163,8 @@ impl Proxy {
     pub async fn handle_stream(&self, body: &[u8], caller: &Caller, now: OffsetDateTime) -> Result<Response<Body>, TimedOut> {
         let at_once =
             |answer: Response<Bytes>| answer.map(|body| http_body_util::Full::new(body).map_err(|never| match never {}).boxed_unsync());
-        let request = match self.request(body, Answering::Streamed, caller, now) {
-            Ok(request) => request,
+        let (request, actor) = match self.request(body, Answering::Streamed, caller, now) {
+            Ok(asked) => asked,
             Err(refusal) => return Ok(at_once(*refusal)),
         };
         let carried = async {
@@ -163,25 +172,27 @@ impl Proxy {
             let status = response.status();
             if status == StatusCode::OK { Ok(Ok(response)) } else { Ok(Err((status, whole(response.into_body()).await?))) }
         };
-        match self.within(caller, carried).await? {
-            Ok(Ok(response)) => Ok(answer::streamed(response)),
-            Ok(Err((status, body))) => Ok(at_once(answer::agentcore_error(status, &body))),
-            Err(failure) => Ok(at_once(failure)),
-        }
+        let answered = match self.within(caller, carried).await? {
+            Ok(Ok(response)) => answer::streamed(response),
+            Ok(Err((status, body))) => at_once(answer::agentcore_error(status, &body)),
+            Err(failure) => at_once(failure),
+        };
+        Ok(naming(actor, answered))
     }
 
-    /// The signed request for a caller's body, or what the caller is told instead.
+    /// The signed request for a caller's body and whom it is for, or what the caller is told instead.
     fn request(
         &self,
         body: &[u8],
         answering: Answering,
         caller: &Caller,
         now: OffsetDateTime,
-    ) -> Result<SignedRequest, Box<Response<Bytes>>> {
+    ) -> Result<(SignedRequest, Actor), Box<Response<Bytes>>> {
         let question = payload::parse(body, self.settings.prompt_chars_max).map_err(|refused| Box::new(answer::refused(&refused)))?;
         let session_id = session::session_id(caller.api_key_id.as_deref(), &question);
         let payload = question.to_agent(answering == Answering::Streamed);
-        self.signed(payload, &session_id, caller, now).map_err(|error| Box::new(answer::internal(&*error)))
+        let signed = self.signed(payload, &session_id, caller, now).map_err(|error| Box::new(answer::internal(&*error)))?;
+        Ok((signed, Actor(question.actor().to_owned())))
     }
 
     /// Waits for `carried` until shortly before the caller gives up, so that the answer is ours to word.
@@ -204,7 +215,11 @@ impl Proxy {
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(HeaderName::from_static(SESSION_ID_HEADER), HeaderValue::from_str(session_id)?);
-        headers.insert("x-amzn-trace-id", HeaderValue::from_str(&caller.trace_id)?);
+        headers.insert("x-amzn-trace-id", HeaderValue::from_str(&caller.amzn_trace_id)?);
+        headers.insert("traceparent", HeaderValue::from_str(&caller.traceparent)?);
+        if let Some(tracestate) = &caller.tracestate {
+            headers.insert("tracestate", tracestate.clone());
+        }
         let agent_ms = u64::try_from(less_hops(caller.time_left, 2).as_millis()).unwrap_or(u64::MAX);
         headers.insert(HeaderName::from_static(DEADLINE_HEADER), HeaderValue::from(agent_ms));
         let (mut parts, ()) = request.into_parts();
@@ -212,6 +227,11 @@ impl Proxy {
         sigv4::sign(&mut parts, &BodyHash::of(&payload), &self.credentials, scope, &self.signing_keys, now)?;
         Ok(Request::from_parts(parts, http_body_util::Full::new(payload)))
     }
+}
+
+fn naming<B>(actor: Actor, mut answer: Response<B>) -> Response<B> {
+    answer.extensions_mut().insert(actor);
+    answer
 }
 
 /// `time_left` without the margins of `hops` hops.

@@ -23,12 +23,17 @@ pub(crate) struct Question {
 }
 
 impl Question {
+    /// Whom it is for.
+    pub(crate) fn actor(&self) -> &str {
+        self.actor_id.as_deref().unwrap_or(DEFAULT_ACTOR_ID)
+    }
+
     /// The agent's payload: `{"prompt", "actor_id", "thread_id"}`, with the documented defaults; and `"stream": true` where the answer is
     /// wanted in pieces.
     pub(crate) fn to_agent(&self, stream: bool) -> Bytes {
         let payload = Payload {
             prompt: &self.prompt,
-            actor_id: self.actor_id.as_deref().unwrap_or(DEFAULT_ACTOR_ID),
+            actor_id: self.actor(),
             thread_id: self.thread_id.as_deref().unwrap_or(DEFAULT_THREAD_ID),
             stream,
         };

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::seal::{SealError, SealKey};
 
 /// Each step takes the schema from its index to the next version; a step that has shipped is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
 /// Only a person's own tool may hold the database for a moment; this process is its one user.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -55,6 +55,8 @@ pub enum Seeded {
     RestApi,
     /// The usage plan.
     UsagePlan,
+    /// Not an id: the settings that the usage plan was last brought to.
+    UsagePlanSettings,
     /// The agent runtime.
     AgentRuntime,
     /// The first API key.
@@ -66,6 +68,7 @@ impl Seeded {
         match self {
             Seeded::RestApi => "rest_api",
             Seeded::UsagePlan => "usage_plan",
+            Seeded::UsagePlanSettings => "usage_plan_settings",
             Seeded::AgentRuntime => "agent_runtime",
             Seeded::ApiKey => "api_key",
         }

@@ -12,9 +12,9 @@ mod usage;
 mod usage_plans;
 
 pub use access_keys::AccessKey;
-pub use api_keys::{ApiKey, ApiKeyId, KeyDigest, NewApiKey};
+pub use api_keys::{ApiKey, ApiKeyChange, ApiKeyId, FormerValue, KeyDigest, NewApiKey};
 pub use data_folder::{DataFolder, DataFolderError};
 pub use database::{Seeded, Store, StoreError};
 pub use seal::{SEAL_KEY_BYTES, SealError, SealKey, SecretText};
-pub use usage::UsageCount;
-pub use usage_plans::{StageRef, Throttle, UsagePlan, UsagePlanId};
+pub use usage::{ActorCount, QuotaExtension, UsageCount};
+pub use usage_plans::{PlanStage, Quota, QuotaPeriod, StageRef, Throttle, UsagePlan, UsagePlanId};

@@ -1,6 +1,8 @@
 //! Usage plans at rest: limits, the stages they open and the keys they serve.
 
-use rusqlite::OptionalExtension as _;
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{OptionalExtension as _, Transaction};
 
 use crate::api_keys::ApiKeyId;
 use crate::database::{Store, StoreError, exists_already};
@@ -11,7 +13,7 @@ use crate::database::{Store, StoreError, exists_already};
 pub struct UsagePlanId(pub String);
 
 /// A stage of an API.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StageRef {
     /// The API's id.
     pub api_id: String,
@@ -28,6 +30,53 @@ pub struct Throttle {
     pub burst_limit: u32,
 }
 
+/// What a quota is for; all in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaPeriod {
+    /// A day.
+    Day,
+    /// Seven days from Sunday.
+    Week,
+    /// A calendar month.
+    Month,
+}
+
+impl QuotaPeriod {
+    /// API Gateway's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            QuotaPeriod::Day => "DAY",
+            QuotaPeriod::Week => "WEEK",
+            QuotaPeriod::Month => "MONTH",
+        }
+    }
+
+    /// The period of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<QuotaPeriod> {
+        [QuotaPeriod::Day, QuotaPeriod::Week, QuotaPeriod::Month].into_iter().find(|period| period.name() == name)
+    }
+}
+
+/// An allowance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Requests.
+    pub limit: u64,
+    /// In what time.
+    pub period: QuotaPeriod,
+}
+
+/// A stage that a plan opens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanStage {
+    /// Which one.
+    pub stage: StageRef,
+    /// Throttles of its methods for each key, by path and verb (`/invoke/POST`).
+    pub method_throttles: BTreeMap<String, Throttle>,
+}
+
 /// A usage plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UsagePlan {
@@ -35,14 +84,24 @@ pub struct UsagePlan {
     pub id: UsagePlanId,
     /// Its name.
     pub name: String,
+    /// What it is for.
+    pub description: String,
     /// The speed of each key; `None` means unlimited.
     pub throttle: Option<Throttle>,
-    /// Requests a day (UTC) of each key; `None` means unlimited.
-    pub quota_limit: Option<u64>,
+    /// The allowance of each key; `None` means unlimited.
+    pub quota: Option<Quota>,
     /// The stages it opens.
-    pub stages: Vec<StageRef>,
+    pub stages: Vec<PlanStage>,
     /// The keys it serves.
     pub key_ids: Vec<ApiKeyId>,
+}
+
+impl UsagePlan {
+    /// Whether it opens a stage.
+    #[must_use]
+    pub fn opens(&self, stage: &StageRef) -> bool {
+        self.stages.iter().any(|open| open.stage == *stage)
+    }
 }
 
 impl Store {
@@ -56,23 +115,21 @@ impl Store {
         let throttle = plan.throttle;
         transaction
             .execute(
-                "INSERT INTO usage_plan (id, name, rate_limit, burst_limit, quota_limit) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, rate_limit = excluded.rate_limit,
-                     burst_limit = excluded.burst_limit, quota_limit = excluded.quota_limit",
+                "INSERT INTO usage_plan (id, name, description, rate_limit, burst_limit, quota_limit, quota_period) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description, rate_limit = excluded.rate_limit,
+                     burst_limit = excluded.burst_limit, quota_limit = excluded.quota_limit, quota_period = excluded.quota_period",
                 (
                     &plan.id.0,
                     &plan.name,
+                    &plan.description,
                     throttle.map(|throttle| throttle.rate_limit),
                     throttle.map(|throttle| throttle.burst_limit),
-                    plan.quota_limit.map(u64::cast_signed),
+                    plan.quota.map(|quota| quota.limit.cast_signed()),
+                    plan.quota.map_or(QuotaPeriod::Day, |quota| quota.period).name(),
                 ),
             )
             .map_err(|error| exists_already(error, || format!("a usage plan named {}", plan.name)))?;
-        transaction.execute("DELETE FROM usage_plan_stage WHERE plan_id = ?1", [&plan.id.0])?;
-        for stage in &plan.stages {
-            let sql = "INSERT INTO usage_plan_stage (plan_id, api_id, stage) VALUES (?1, ?2, ?3)";
-            transaction.execute(sql, (&plan.id.0, &stage.api_id, &stage.stage))?;
-        }
+        put_stages(&transaction, plan)?;
         for key_id in &plan.key_ids {
             let sql = "INSERT OR IGNORE INTO usage_plan_key (plan_id, key_id) VALUES (?1, ?2)";
             transaction.execute(sql, (&plan.id.0, &key_id.0))?;
@@ -87,26 +144,41 @@ impl Store {
     /// [`StoreError::Sql`].
     pub fn usage_plans(&self) -> Result<Vec<UsagePlan>, StoreError> {
         let connection = self.connection();
-        let mut select =
-            connection.prepare_cached("SELECT id, name, rate_limit, burst_limit, quota_limit FROM usage_plan ORDER BY name")?;
+        let sql = "SELECT id, name, description, rate_limit, burst_limit, quota_limit, quota_period FROM usage_plan ORDER BY name";
+        let mut select = connection.prepare_cached(sql)?;
         let mut plans: Vec<UsagePlan> = select
             .query_map([], |row| {
-                let (rate_limit, burst_limit): (Option<f64>, Option<u32>) = (row.get(2)?, row.get(3)?);
+                let (rate_limit, burst_limit): (Option<f64>, Option<u32>) = (row.get(3)?, row.get(4)?);
+                let (limit, period): (Option<i64>, String) = (row.get(5)?, row.get(6)?);
                 Ok(UsagePlan {
                     id: UsagePlanId(row.get(0)?),
                     name: row.get(1)?,
+                    description: row.get(2)?,
                     throttle: rate_limit.zip(burst_limit).map(|(rate_limit, burst_limit)| Throttle { rate_limit, burst_limit }),
-                    quota_limit: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
+                    quota: limit.map(i64::cast_unsigned).zip(QuotaPeriod::named(&period)).map(|(limit, period)| Quota { limit, period }),
                     stages: Vec::new(),
                     key_ids: Vec::new(),
                 })
             })?
             .collect::<Result<_, _>>()?;
-        let mut stages = connection.prepare_cached("SELECT api_id, stage FROM usage_plan_stage WHERE plan_id = ?1")?;
+        let mut stages =
+            connection.prepare_cached("SELECT api_id, stage FROM usage_plan_stage WHERE plan_id = ?1 ORDER BY api_id, stage")?;
+        let sql = "SELECT api_id, stage, method, rate_limit, burst_limit FROM usage_plan_method_throttle WHERE plan_id = ?1";
+        let mut throttles = connection.prepare_cached(sql)?;
         let mut keys = connection.prepare_cached("SELECT key_id FROM usage_plan_key WHERE plan_id = ?1")?;
         for plan in &mut plans {
+            let mut of_methods: HashMap<StageRef, BTreeMap<String, Throttle>> = HashMap::new();
+            let mut rows = throttles.query([&plan.id.0])?;
+            while let Some(row) = rows.next()? {
+                let stage = StageRef { api_id: row.get(0)?, stage: row.get(1)? };
+                let throttle = Throttle { rate_limit: row.get(3)?, burst_limit: row.get(4)? };
+                of_methods.entry(stage).or_default().insert(row.get(2)?, throttle);
+            }
             plan.stages = stages
-                .query_map([&plan.id.0], |row| Ok(StageRef { api_id: row.get(0)?, stage: row.get(1)? }))?
+                .query_map([&plan.id.0], |row| {
+                    let stage = StageRef { api_id: row.get(0)?, stage: row.get(1)? };
+                    Ok(PlanStage { method_throttles: of_methods.remove(&stage).unwrap_or_default(), stage })
+                })?
                 .collect::<Result<_, _>>()?;
             plan.key_ids = keys.query_map([&plan.id.0], |row| Ok(ApiKeyId(row.get(0)?)))?.collect::<Result<_, _>>()?;
         }
@@ -122,4 +194,45 @@ impl Store {
         let mut select = connection.prepare_cached("SELECT id FROM usage_plan WHERE name = ?1")?;
         Ok(select.query_row([name], |row| row.get(0).map(UsagePlanId)).optional()?)
     }
+
+    /// Deletes a plan; its keys stay, and what was counted. Returns whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn delete_usage_plan(&self, id: &UsagePlanId) -> Result<bool, StoreError> {
+        Ok(self.connection().execute("DELETE FROM usage_plan WHERE id = ?1", [&id.0])? == 1)
+    }
+
+    /// Puts a key into a plan. Returns whether it was not in it before.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], also when there is no such key or plan.
+    pub fn join_usage_plan(&self, plan_id: &UsagePlanId, key_id: &ApiKeyId) -> Result<bool, StoreError> {
+        let sql = "INSERT OR IGNORE INTO usage_plan_key (plan_id, key_id) VALUES (?1, ?2)";
+        Ok(self.connection().execute(sql, (&plan_id.0, &key_id.0))? == 1)
+    }
+
+    /// Takes a key out of a plan. Returns whether it was in it.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn leave_usage_plan(&self, plan_id: &UsagePlanId, key_id: &ApiKeyId) -> Result<bool, StoreError> {
+        let sql = "DELETE FROM usage_plan_key WHERE plan_id = ?1 AND key_id = ?2";
+        Ok(self.connection().execute(sql, (&plan_id.0, &key_id.0))? == 1)
+    }
+}
+
+fn put_stages(transaction: &Transaction<'_>, plan: &UsagePlan) -> Result<(), StoreError> {
+    transaction.execute("DELETE FROM usage_plan_stage WHERE plan_id = ?1", [&plan.id.0])?;
+    for PlanStage { stage, method_throttles } in &plan.stages {
+        let sql = "INSERT INTO usage_plan_stage (plan_id, api_id, stage) VALUES (?1, ?2, ?3)";
+        transaction.execute(sql, (&plan.id.0, &stage.api_id, &stage.stage))?;
+        for (method, throttle) in method_throttles {
+            let sql = "INSERT INTO usage_plan_method_throttle (plan_id, api_id, stage, method, rate_limit, burst_limit)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let row = (&plan.id.0, &stage.api_id, &stage.stage, method, throttle.rate_limit, throttle.burst_limit);
+            transaction.execute(sql, row)?;
+        }
+    }
+    Ok(())
 }

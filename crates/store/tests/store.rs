@@ -1,8 +1,10 @@
 //! The store seen from outside: what was written is there after it is opened again.
 
+use std::collections::BTreeMap;
+
 use frontdesk_store::{
-    AccessKey, ApiKeyId, DataFolder, DataFolderError, NewApiKey, SealKey, SecretText, Seeded, StageRef, Store, StoreError, Throttle,
-    UsageCount, UsagePlan, UsagePlanId,
+    AccessKey, ActorCount, ApiKeyChange, ApiKeyId, DataFolder, DataFolderError, NewApiKey, PlanStage, Quota, QuotaExtension, QuotaPeriod,
+    SealKey, SecretText, Seeded, StageRef, Store, StoreError, Throttle, UsageCount, UsagePlan, UsagePlanId,
 };
 
 fn open(folder: &std::path::Path) -> Store {
@@ -13,11 +15,20 @@ fn plan(name: &str) -> UsagePlan {
     UsagePlan {
         id: UsagePlanId(format!("plan-{name}")),
         name: name.to_owned(),
+        description: "for tests".to_owned(),
         throttle: Some(Throttle { rate_limit: 0.5, burst_limit: 3 }),
-        quota_limit: Some(10),
-        stages: vec![StageRef { api_id: "api".to_owned(), stage: "prod".to_owned() }],
+        quota: Some(Quota { limit: 10, period: QuotaPeriod::Month }),
+        stages: vec![PlanStage {
+            stage: StageRef { api_id: "api".to_owned(), stage: "prod".to_owned() },
+            method_throttles: BTreeMap::from([("/invoke/POST".to_owned(), Throttle { rate_limit: 0.1, burst_limit: 1 })]),
+        }],
         key_ids: Vec::new(),
     }
+}
+
+fn key<'a>(id: &str, value: &'a SecretText) -> NewApiKey<'a> {
+    let about = ApiKeyChange { name: Some(format!("name of {id}")), ..ApiKeyChange::default() };
+    NewApiKey { id: ApiKeyId(id.to_owned()), value, keep_value: true, about, plan_ids: Vec::new(), now: 7 }
 }
 
 #[test]
@@ -28,8 +39,7 @@ fn everything_is_there_after_opening_again() {
     {
         let store = open(folder.path());
         store.put_usage_plan(&plan("basic")).unwrap();
-        let key = NewApiKey { id: id.clone(), name: "first", value: &value, enabled: true, now: 7 };
-        store.add_api_key(&key, Some(&plan("basic").id)).unwrap();
+        store.add_api_keys(&[NewApiKey { plan_ids: vec![plan("basic").id], ..key("k1", &value) }]).unwrap();
         store.record_seeded(Seeded::ApiKey, "k1").unwrap();
         let root = AccessKey { id: "AKIA1".to_owned(), principal: "root".to_owned(), secret: SecretText::new("s".to_owned()) };
         store.add_access_key(&root, 7).unwrap();
@@ -37,7 +47,7 @@ fn everything_is_there_after_opening_again() {
     let store = open(folder.path());
     let keys = store.api_keys().unwrap();
     assert_eq!(keys.len(), 1);
-    assert_eq!((keys[0].name.as_str(), keys[0].hint.as_str(), keys[0].enabled), ("first", "ABCD", true));
+    assert_eq!((keys[0].name.as_str(), keys[0].hint.as_str(), keys[0].enabled), ("name of k1", "ABCD", true));
     assert_eq!(keys[0].digest, store.seal_key().digest(value.expose()));
     assert_eq!(store.api_key_value(&id).unwrap().unwrap(), value);
     assert_eq!(store.seeded(Seeded::ApiKey).unwrap().as_deref(), Some("k1"));
@@ -46,9 +56,117 @@ fn everything_is_there_after_opening_again() {
     let mut expected = plan("basic");
     expected.key_ids.push(id.clone());
     assert_eq!(store.usage_plans().unwrap(), [expected]);
-    assert!(store.set_api_key_enabled(&id, false, 8).unwrap());
-    assert!(!store.api_keys().unwrap()[0].enabled);
-    assert!(!store.set_api_key_enabled(&ApiKeyId("nobody".to_owned()), false, 8).unwrap());
+}
+
+#[test]
+fn a_key_is_changed_as_far_as_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let value = SecretText::new("v".repeat(20));
+    store.add_api_keys(&[key("k1", &value)]).unwrap();
+    let id = ApiKeyId("k1".to_owned());
+    let tags = BTreeMap::from([("team".to_owned(), "a, b".to_owned())]);
+    let change = ApiKeyChange {
+        enabled: Some(false),
+        expires_at: Some(Some(99)),
+        source_ranges: Some(vec!["10.0.0.0/8".to_owned(), "::1/128".to_owned()]),
+        tags: Some(tags.clone()),
+        ..ApiKeyChange::default()
+    };
+    assert!(store.change_api_key(&id, &change, 8).unwrap());
+    let changed = store.api_keys().unwrap().remove(0);
+    assert_eq!((changed.name.as_str(), changed.enabled, changed.expires_at, changed.updated_at), ("name of k1", false, Some(99), 8));
+    assert_eq!((changed.source_ranges.join(" "), changed.tags), ("10.0.0.0/8 ::1/128".to_owned(), tags));
+    store.change_api_key(&id, &ApiKeyChange { expires_at: Some(None), ..ApiKeyChange::default() }, 9).unwrap();
+    assert_eq!(store.api_keys().unwrap()[0].expires_at, None);
+    assert!(!store.change_api_key(&ApiKeyId("nobody".to_owned()), &change, 8).unwrap());
+}
+
+#[test]
+fn a_rotated_key_keeps_its_former_value_for_a_while() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let (old, new) = (SecretText::new("o".repeat(20)), SecretText::new("n".repeat(20)));
+    store.add_api_keys(&[key("k1", &old)]).unwrap();
+    let id = ApiKeyId("k1".to_owned());
+    assert!(store.rotate_api_key(&id, &new, true, 100, 8).unwrap());
+    let rotated = store.api_keys().unwrap().remove(0);
+    let former = rotated.former.unwrap();
+    assert_eq!((former.digest, former.retires_at), (store.seal_key().digest(old.expose()), 100));
+    assert_eq!((rotated.hint.as_str(), store.api_key_value(&id).unwrap().unwrap()), ("nnnn", new));
+    // Until it retires, nobody else can have the former value.
+    assert!(matches!(store.add_api_keys(&[NewApiKey { now: 99, ..key("k2", &old) }]), Err(StoreError::Exists { .. })));
+    store.add_api_keys(&[NewApiKey { now: 100, ..key("k2", &old) }]).unwrap();
+}
+
+#[test]
+fn a_value_that_is_not_kept_cannot_be_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let value = SecretText::new("v".repeat(20));
+    store.add_api_keys(&[NewApiKey { keep_value: false, ..key("k1", &value) }]).unwrap();
+    assert_eq!(store.api_key_value(&ApiKeyId("k1".to_owned())).unwrap(), None);
+    assert_eq!(store.api_keys().unwrap()[0].digest, store.seal_key().digest(value.expose()));
+}
+
+#[test]
+fn an_import_changes_the_keys_it_knows_and_is_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let (known, other) = (SecretText::new("k".repeat(20)), SecretText::new("o".repeat(20)));
+    store.add_api_keys(&[key("k1", &known)]).unwrap();
+    let renamed = NewApiKey { about: ApiKeyChange { name: Some("renamed".to_owned()), ..ApiKeyChange::default() }, ..key("k9", &known) };
+    let ids = store.import_api_keys(&[renamed, key("k2", &other)]).unwrap();
+    assert_eq!(ids, [ApiKeyId("k1".to_owned()), ApiKeyId("k2".to_owned())]);
+    let names: Vec<String> = store.api_keys().unwrap().into_iter().map(|key| key.name).collect();
+    assert_eq!(names, ["name of k2", "renamed"]);
+    let (third, fourth) = (SecretText::new("3".repeat(20)), SecretText::new("4".repeat(20)));
+    assert!(store.import_api_keys(&[key("k3", &third), key("k2", &fourth)]).is_err());
+    assert_eq!(store.api_keys().unwrap().len(), 2);
+}
+
+#[test]
+fn a_deleted_key_or_plan_leaves_its_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let value = SecretText::new("v".repeat(20));
+    store.put_usage_plan(&plan("basic")).unwrap();
+    store.add_api_keys(&[key("k1", &value)]).unwrap();
+    let (plan_id, id) = (plan("basic").id, ApiKeyId("k1".to_owned()));
+    assert!(store.join_usage_plan(&plan_id, &id).unwrap());
+    assert!(!store.join_usage_plan(&plan_id, &id).unwrap());
+    let count = UsageCount { plan_id: plan_id.clone(), key_id: id.clone(), day: 3, used: 5 };
+    store.write_usage(std::slice::from_ref(&count), &[]).unwrap();
+    assert!(store.delete_api_key(&id).unwrap());
+    assert!(!store.delete_api_key(&id).unwrap());
+    assert!(store.usage_plans().unwrap()[0].key_ids.is_empty());
+    assert!(store.delete_usage_plan(&plan_id).unwrap());
+    assert!(store.usage_plans().unwrap().is_empty());
+    assert_eq!(store.usage_between(0, 9).unwrap(), [count]);
+}
+
+/// A folder that version 1 of the schema has written is brought to today's and keeps what it holds.
+#[test]
+fn the_first_version_s_database_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join("frontdesk.db")).unwrap();
+    connection.execute_batch(include_str!("../src/schema.sql")).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO api_key VALUES ('k1', 'old', zeroblob(32), NULL, 'ABCD', 1, 5, 5);
+             INSERT INTO usage_plan VALUES ('p1', 'old plan', 50.0, 100, 10000);
+             INSERT INTO usage_plan_key VALUES ('p1', 'k1');
+             INSERT INTO usage VALUES ('p1', 'k1', 3, 7);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(connection);
+    let store = open(folder.path());
+    let key = store.api_keys().unwrap().remove(0);
+    assert_eq!((key.name.as_str(), key.expires_at, key.former, key.source_ranges.len()), ("old", None, None, 0));
+    let plan = store.usage_plans().unwrap().remove(0);
+    assert_eq!((plan.quota, plan.key_ids), (Some(Quota { limit: 10_000, period: QuotaPeriod::Day }), vec![key.id]));
+    assert_eq!(store.usage_between(3, 3).unwrap()[0].used, 7);
 }
 
 #[test]
@@ -56,7 +174,7 @@ fn the_file_holds_no_secret_in_the_clear() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let value = SecretText::new("a-value-that-must-not-be-found".to_owned());
-    store.add_api_key(&NewApiKey { id: ApiKeyId("k".into()), name: "n", value: &value, enabled: true, now: 0 }, None).unwrap();
+    store.add_api_keys(&[key("k", &value)]).unwrap();
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         assert!(!bytes.windows(value.expose().len()).any(|window| window == value.expose().as_bytes()));
@@ -68,10 +186,17 @@ fn a_count_never_shrinks() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let count = |used| UsageCount { plan_id: UsagePlanId("p".into()), key_id: ApiKeyId("k".into()), day: 3, used };
-    store.write_usage(&[count(5)]).unwrap();
-    store.write_usage(&[count(4)]).unwrap();
-    assert_eq!(store.usage_on(3).unwrap(), [count(5)]);
-    assert_eq!(store.usage_on(4).unwrap(), []);
+    let actor = |used| ActorCount { key_id: ApiKeyId("k".into()), actor: "anna".into(), day: 3, used };
+    store.write_usage(&[count(5)], &[actor(5)]).unwrap();
+    store.write_usage(&[count(4)], &[actor(4)]).unwrap();
+    assert_eq!(store.usage_between(3, 3).unwrap(), [count(5)]);
+    assert_eq!(store.usage_between(4, 9).unwrap(), []);
+    assert_eq!(store.actor_usage_between(0, 3).unwrap(), [actor(5)]);
+    let extension = |extra| QuotaExtension { plan_id: UsagePlanId("p".into()), key_id: ApiKeyId("k".into()), period_day: 3, extra };
+    store.put_quota_extension(&extension(10)).unwrap();
+    store.put_quota_extension(&extension(20)).unwrap();
+    assert_eq!(store.quota_extensions_since(3).unwrap(), [extension(20)]);
+    assert_eq!(store.quota_extensions_since(4).unwrap(), []);
 }
 
 #[test]
@@ -79,7 +204,7 @@ fn the_same_value_or_plan_name_twice_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let value = SecretText::new("x".repeat(40));
-    let add = |id: &str| store.add_api_key(&NewApiKey { id: ApiKeyId(id.into()), name: "n", value: &value, enabled: true, now: 0 }, None);
+    let add = |id: &str| store.add_api_keys(&[key(id, &value)]);
     add("k1").unwrap();
     assert!(matches!(add("k2"), Err(StoreError::Exists { .. })));
     store.put_usage_plan(&plan("basic")).unwrap();

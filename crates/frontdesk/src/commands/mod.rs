@@ -5,9 +5,12 @@ pub(crate) mod ask;
 pub(crate) mod eval;
 pub(crate) mod keys;
 pub(crate) mod model;
+mod moments;
+pub(crate) mod plans;
 pub(crate) mod settings_reference;
 pub(crate) mod status;
 pub(crate) mod up;
+pub(crate) mod usage;
 
 use std::future::Future;
 

@@ -1,0 +1,361 @@
+//! The access log: one line a request, in a format of API Gateway's `$context` variables
+//! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html>).
+//!
+//! No variable holds a key, a prompt or an answer. Lines are written by a thread of their own: a slow disk slows nobody, and a full queue loses lines and
+//! counts them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+use crate::exchange::{Ended, Exchange};
+
+/// Lines that wait for the disk.
+const QUEUE_MAX: usize = 8192;
+
+/// JSON with everything that this gateway knows of a request.
+pub const JSON: &str = concat!(
+    r#"{"requestId":"$context.requestId","extendedRequestId":"$context.extendedRequestId","requestTime":"$context.requestTime","#,
+    r#""ip":"$context.identity.sourceIp","userAgent":"$context.identity.userAgent","apiKeyId":"$context.identity.apiKeyId","#,
+    r#""apiId":"$context.apiId","stage":"$context.stage","httpMethod":"$context.httpMethod","resourcePath":"$context.resourcePath","#,
+    r#""path":"$context.path","protocol":"$context.protocol","status":"$context.status","responseLength":"$context.responseLength","#,
+    r#""responseLatency":"$context.responseLatency","integrationLatency":"$context.integration.latency","#,
+    r#""integrationStatus":"$context.integration.status","errorType":"$context.error.responseType","cache":"$context.cache","#,
+    r#""traceId":"$context.xrayTraceId"}"#
+);
+
+/// The Common Log Format, as API Gateway's console offers it.
+pub const CLF: &str = "$context.identity.sourceIp $context.identity.caller $context.identity.user [$context.requestTime] \"$context.httpMethod \
+                       $context.resourcePath $context.protocol\" $context.status $context.responseLength $context.requestId";
+
+const REQUEST_TIME: &[BorrowedFormatItem<'_>] = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+
+/// A `$context` variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Variable {
+    AccountId,
+    ApiId,
+    Cache,
+    DomainName,
+    DomainPrefix,
+    ErrorMessage,
+    ErrorMessageString,
+    ErrorResponseType,
+    ExtendedRequestId,
+    HttpMethod,
+    ApiKeyId,
+    SourceIp,
+    UserAgent,
+    IntegrationLatency,
+    IntegrationStatus,
+    Path,
+    Protocol,
+    RequestId,
+    RequestTime,
+    RequestTimeEpoch,
+    ResourcePath,
+    ResponseLatency,
+    ResponseLength,
+    Stage,
+    Status,
+    Traceparent,
+    XrayTraceId,
+    /// One that AWS knows and that has no meaning here: callers have no IAM identity.
+    Absent,
+}
+
+const VARIABLES: &[(&str, Variable)] = &[
+    ("accountId", Variable::AccountId),
+    ("apiId", Variable::ApiId),
+    ("cache", Variable::Cache),
+    ("domainName", Variable::DomainName),
+    ("domainPrefix", Variable::DomainPrefix),
+    ("error.message", Variable::ErrorMessage),
+    ("error.messageString", Variable::ErrorMessageString),
+    ("error.responseType", Variable::ErrorResponseType),
+    ("extendedRequestId", Variable::ExtendedRequestId),
+    ("httpMethod", Variable::HttpMethod),
+    ("identity.accountId", Variable::Absent),
+    ("identity.apiKeyId", Variable::ApiKeyId),
+    ("identity.caller", Variable::Absent),
+    ("identity.sourceIp", Variable::SourceIp),
+    ("identity.user", Variable::Absent),
+    ("identity.userAgent", Variable::UserAgent),
+    ("identity.userArn", Variable::Absent),
+    ("integration.error", Variable::Absent),
+    ("integration.integrationStatus", Variable::IntegrationStatus),
+    ("integration.latency", Variable::IntegrationLatency),
+    ("integration.requestId", Variable::Absent),
+    ("integration.status", Variable::IntegrationStatus),
+    ("integrationLatency", Variable::IntegrationLatency),
+    ("path", Variable::Path),
+    ("protocol", Variable::Protocol),
+    ("requestId", Variable::RequestId),
+    ("requestTime", Variable::RequestTime),
+    ("requestTimeEpoch", Variable::RequestTimeEpoch),
+    ("resourceId", Variable::Absent),
+    ("resourcePath", Variable::ResourcePath),
+    ("responseLatency", Variable::ResponseLatency),
+    ("responseLength", Variable::ResponseLength),
+    ("stage", Variable::Stage),
+    ("status", Variable::Status),
+    ("traceparent", Variable::Traceparent),
+    ("xrayTraceId", Variable::XrayTraceId),
+];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Variable(Variable),
+}
+
+/// A format that names a variable which does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the access log's format names $context.{0}, which is no variable of it (docs/operations.md lists them)")]
+pub struct UnknownVariable(String);
+
+/// A format, read once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFormat {
+    pieces: Vec<Piece>,
+    /// Whether values stand inside JSON's quotes.
+    is_json: bool,
+}
+
+impl LogFormat {
+    /// Reads a format: `json`, `clf`, or a text with `$context` variables. One that begins with `{` is taken for JSON, whose values are escaped as such.
+    ///
+    /// # Errors
+    /// [`UnknownVariable`].
+    pub fn parse(text: &str) -> Result<LogFormat, UnknownVariable> {
+        let text = match text {
+            "json" => JSON,
+            "clf" => CLF,
+            text => text,
+        };
+        let (mut pieces, mut rest) = (Vec::new(), text);
+        while let Some(at) = rest.find("$context.") {
+            pieces.push(Piece::Text(rest[..at].to_owned()));
+            rest = &rest[at + "$context.".len()..];
+            let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.').unwrap_or(rest.len());
+            // A full stop at the end of a sentence is no part of a name.
+            let name = rest[..end].trim_end_matches('.');
+            let variable = VARIABLES.iter().find(|(known, _)| *known == name).ok_or_else(|| UnknownVariable(name.to_owned()))?;
+            pieces.push(Piece::Variable(variable.1));
+            rest = &rest[name.len()..];
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        Ok(LogFormat { pieces, is_json: text.trim_start().starts_with('{') })
+    }
+
+    /// The line for an exchange, without its end. What has no value is `-`.
+    #[must_use]
+    pub fn line(&self, account_id: &str, exchange: &Exchange, ended: Ended) -> String {
+        let mut line = String::with_capacity(512);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => line.push_str(text),
+                Piece::Variable(variable) => {
+                    let began = line.len();
+                    self.write(&mut line, *variable, account_id, exchange, ended);
+                    if line.len() == began {
+                        line.push('-');
+                    }
+                }
+            }
+        }
+        line
+    }
+
+    fn write(&self, line: &mut String, variable: Variable, account_id: &str, exchange: &Exchange, ended: Ended) {
+        let names = exchange.route.as_ref().map(|route| &route.names);
+        let name_of = |pick: fn(&crate::route::RouteNames) -> &str| names.map_or("", |names| pick(names));
+        let written = match variable {
+            Variable::AccountId => return self.escape(line, account_id),
+            Variable::ApiId => return self.escape(line, name_of(|names| &names.api_id)),
+            Variable::Stage => return self.escape(line, name_of(|names| &names.stage)),
+            Variable::ResourcePath => return self.escape(line, name_of(|names| &names.resource)),
+            Variable::DomainName => return self.escape(line, exchange.host.as_deref().unwrap_or_default()),
+            Variable::DomainPrefix => {
+                let host = exchange.host.as_deref().unwrap_or_default();
+                return self.escape(line, host.split_once('.').map_or(host, |(prefix, _)| prefix));
+            }
+            Variable::Path => return self.escape(line, &exchange.path),
+            Variable::HttpMethod => return self.escape(line, exchange.verb.as_str()),
+            Variable::UserAgent => {
+                let user_agent = exchange.user_agent.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
+                return self.escape(line, user_agent.as_deref().unwrap_or_default());
+            }
+            Variable::XrayTraceId => return self.escape(line, &exchange.trace.amzn_trace_id),
+            Variable::Traceparent => return self.escape(line, &exchange.trace.traceparent),
+            Variable::ErrorMessage => return self.escape(line, exchange.refusal.map_or("", |answer| answer.message())),
+            Variable::ErrorMessageString => match exchange.refusal {
+                Some(answer) => write!(line, "{:?}", answer.message()),
+                None => Ok(()),
+            },
+            Variable::ErrorResponseType => return self.escape(line, exchange.refusal.map_or("", |answer| answer.error_type())),
+            Variable::ApiKeyId => return self.escape(line, exchange.api_key_id.as_ref().map_or("", |id| &id.0)),
+            Variable::Cache => {
+                line.push_str(match exchange.cache {
+                    Some(crate::exchange::CacheUse::Hit) => "hit",
+                    Some(crate::exchange::CacheUse::Miss) => "miss",
+                    None => "",
+                });
+                Ok(())
+            }
+            Variable::RequestId => write!(line, "{}", exchange.request_id),
+            Variable::ExtendedRequestId => write!(line, "{}", crate::answer::extended_request_id(exchange.request_id)),
+            Variable::SourceIp => write!(line, "{}", exchange.source_ip),
+            Variable::Protocol => write!(line, "{:?}", exchange.version),
+            Variable::Status => write!(line, "{}", exchange.status.as_u16()),
+            Variable::RequestTimeEpoch => write!(line, "{}", exchange.began.unix_ms),
+            Variable::RequestTime => {
+                let at = OffsetDateTime::from_unix_timestamp(exchange.began.unix_seconds()).ok();
+                write!(line, "{}", at.and_then(|at| at.format(REQUEST_TIME).ok()).unwrap_or_default())
+            }
+            Variable::ResponseLatency => write!(line, "{}", ended.latency.as_millis()),
+            Variable::ResponseLength => write!(line, "{}", ended.response_bytes),
+            Variable::IntegrationStatus => match exchange.integration {
+                Some((status, _)) => write!(line, "{}", status.as_u16()),
+                None => Ok(()),
+            },
+            Variable::IntegrationLatency => match exchange.integration {
+                Some((_, latency)) => write!(line, "{}", latency.as_millis()),
+                None => Ok(()),
+            },
+            Variable::Absent => Ok(()),
+        };
+        written.expect("writing to a text does not fail");
+    }
+
+    /// What a caller writes must not end the line or the value that it stands in.
+    fn escape(&self, line: &mut String, value: &str) {
+        for letter in value.chars() {
+            match letter {
+                '"' | '\\' => line.extend(['\\', letter]),
+                letter if letter.is_control() && self.is_json => {
+                    let _ = write!(line, "\\u{:04x}", u32::from(letter));
+                }
+                letter if letter.is_control() => {
+                    let _ = write!(line, "\\x{:02x}", u32::from(letter));
+                }
+                letter => line.push(letter),
+            }
+        }
+    }
+}
+
+/// Takes a finished line.
+pub type LogSink = Box<dyn FnMut(&str) + Send>;
+
+/// The log itself: a format, and a thread that writes.
+#[derive(Debug)]
+pub struct AccessLog {
+    format: LogFormat,
+    account_id: String,
+    lines: SyncSender<String>,
+    lost: Arc<AtomicU64>,
+}
+
+impl AccessLog {
+    /// Starts the writing thread; it ends with the log.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(format: LogFormat, account_id: String, mut sink: LogSink) -> std::io::Result<AccessLog> {
+        let (lines, written) = sync_channel::<String>(QUEUE_MAX);
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            for line in written {
+                sink(&line);
+            }
+        })?;
+        Ok(AccessLog { format, account_id, lines, lost: Arc::default() })
+    }
+
+    /// Writes an exchange's line, sooner or later.
+    pub fn write(&self, exchange: &Exchange, ended: Ended) {
+        let line = self.format.line(&self.account_id, exchange, ended);
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lines that found the queue full.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Now;
+    use crate::answer::GatewayAnswer;
+    use crate::trace::Trace;
+    use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+    use std::time::Duration;
+    use uuid::Uuid;
+
+    fn check(format: &str, expected: &str) {
+        let request_id = Uuid::from_u128(1);
+        let exchange = Exchange {
+            request_id,
+            trace: Trace::of(&HeaderMap::new(), request_id, 0),
+            began: Now { unix_ms: 1_583_349_317_135, monotonic_ns: 0 },
+            source_ip: "192.0.2.7".parse().unwrap(),
+            version: Version::HTTP_11,
+            verb: Method::POST,
+            path: "/prod/invoke".to_owned(),
+            host: Some("abc.execute-api.localhost".to_owned()),
+            user_agent: Some(HeaderValue::from_bytes(b"curl\t\"8\"\\").unwrap()),
+            route: None,
+            api_key_id: None,
+            refusal: Some(GatewayAnswer::Forbidden),
+            integration: Some((StatusCode::OK, Duration::from_millis(7))),
+            cache: None,
+            status: StatusCode::FORBIDDEN,
+        };
+        let ended = Ended { latency: Duration::from_millis(9), response_bytes: 23 };
+        assert_eq!(LogFormat::parse(format).unwrap().line("000000000000", &exchange, ended), expected);
+    }
+
+    #[test]
+    fn the_common_log_format_is_the_console_s() {
+        check("clf", "192.0.2.7 - - [04/Mar/2020:19:15:17 +0000] \"POST - HTTP/1.1\" 403 23 00000000-0000-0000-0000-000000000001");
+    }
+
+    #[test]
+    fn variables_stand_among_any_text() {
+        check("$context.status, $context.path.", "403, /prod/invoke.");
+        check("[$context.error.messageString] $context.error.responseType", "[\"Forbidden\"] ForbiddenException");
+        check("$context.integrationLatency/$context.responseLatency $context.requestTimeEpoch", "7/9 1583349317135");
+        check("$context.domainPrefix", "abc");
+    }
+
+    #[test]
+    fn a_caller_cannot_break_out_of_its_value() {
+        check("\"$context.identity.userAgent\"", r#""curl\x09\"8\"\\""#);
+        check("{\"ua\":\"$context.identity.userAgent\"}", r#"{"ua":"curl\u0009\"8\"\\"}"#);
+    }
+
+    #[test]
+    fn the_json_format_is_json() {
+        let LogFormat { pieces, is_json } = LogFormat::parse("json").unwrap();
+        assert!(is_json);
+        let text: String = pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.as_str() } else { "x" }).collect();
+        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+        assert!(fields.contains_key("requestId") && fields.len() > 15);
+    }
+
+    #[test]
+    fn an_unknown_variable_is_named() {
+        let error = LogFormat::parse("$context.identity.apiKey").unwrap_err();
+        assert!(error.to_string().contains("$context.identity.apiKey,"), "{error}");
+    }
+}

@@ -1,0 +1,173 @@
+//! API Gateway's metrics, for Prometheus: `Count`, `4XXError`, `5XXError`, `Latency`, `IntegrationLatency`, `CacheHitCount` and `CacheMissCount` with the
+//! dimensions API, stage, resource and method as labels; a sum over labels gives the coarser dimensions
+//! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html>).
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::answer::GatewayAnswer;
+use crate::exchange::{CacheUse, Ended, Exchange};
+
+/// Upper bounds of the latency histograms, in seconds: from a refusal's tenth of a millisecond to the integration timeout.
+const LATENCY_BOUNDS_S: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 29.0];
+
+/// The media type of [`text`].
+pub const TEXT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics of a registry in the OpenMetrics text format, which Prometheus reads
+/// (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
+#[must_use]
+pub fn text(registry: &Registry) -> String {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).expect("writing to a text does not fail");
+    text
+}
+
+/// A method's labels.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MethodLabels {
+    /// The API's name.
+    pub api_name: String,
+    /// The stage; empty for requests that reached none.
+    pub stage: String,
+    /// The resource's path; empty for requests that reached none.
+    pub resource: String,
+    /// The verb; empty for requests that reached none.
+    pub method: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// What is counted for one method. Cheap to clone: all clones count together.
+#[derive(Debug, Clone)]
+pub struct MethodMetrics {
+    count: Counter,
+    client_errors: Counter,
+    server_errors: Counter,
+    latency: Histogram,
+    integration_latency: Histogram,
+    cache_hits: Counter,
+    cache_misses: Counter,
+}
+
+/// All metrics of a gateway.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    count: Family<MethodLabels, Counter>,
+    client_errors: Family<MethodLabels, Counter>,
+    server_errors: Family<MethodLabels, Counter>,
+    latency: Family<MethodLabels, Histogram, fn() -> Histogram>,
+    integration_latency: Family<MethodLabels, Histogram, fn() -> Histogram>,
+    cache_hits: Family<MethodLabels, Counter>,
+    cache_misses: Family<MethodLabels, Counter>,
+    refused: Family<ReasonLabel, Counter>,
+    in_flight: Gauge,
+    log_lines_lost: Counter,
+}
+
+fn latency_histogram() -> Histogram {
+    Histogram::new(LATENCY_BOUNDS_S)
+}
+
+impl Metrics {
+    /// Metrics that are told to `registry`.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Metrics {
+        let metrics = Metrics {
+            count: Family::default(),
+            client_errors: Family::default(),
+            server_errors: Family::default(),
+            latency: Family::new_with_constructor(latency_histogram as fn() -> Histogram),
+            integration_latency: Family::new_with_constructor(latency_histogram as fn() -> Histogram),
+            cache_hits: Family::default(),
+            cache_misses: Family::default(),
+            refused: Family::default(),
+            in_flight: Gauge::default(),
+            log_lines_lost: Counter::default(),
+        };
+        let registry = registry.sub_registry_with_prefix("apigateway");
+        registry.register("count", "Requests", metrics.count.clone());
+        registry.register("4xx_error", "Answers with a status from 400 to 499", metrics.client_errors.clone());
+        registry.register("5xx_error", "Answers with a status from 500 to 599", metrics.server_errors.clone());
+        let help = "Time from a request to the end of its answer";
+        registry.register_with_unit("latency", help, Unit::Seconds, metrics.latency.clone());
+        let help = "Time from a call of an integration to the beginning of its answer";
+        registry.register_with_unit("integration_latency", help, Unit::Seconds, metrics.integration_latency.clone());
+        registry.register("cache_hit", "Answers from the response cache", metrics.cache_hits.clone());
+        registry.register("cache_miss", "Requests that the response cache had no answer for", metrics.cache_misses.clone());
+        registry.register("refused", "Requests that the gateway answered by itself, by reason", metrics.refused.clone());
+        registry.register("requests_in_flight", "Requests inside integrations", metrics.in_flight.clone());
+        registry.register("access_log_lines_lost", "Lines that the access log had no room for", metrics.log_lines_lost.clone());
+        metrics
+    }
+
+    /// The metrics of one method.
+    #[must_use]
+    pub fn of_method(&self, labels: &MethodLabels) -> MethodMetrics {
+        MethodMetrics {
+            count: self.count.get_or_create_owned(labels),
+            client_errors: self.client_errors.get_or_create_owned(labels),
+            server_errors: self.server_errors.get_or_create_owned(labels),
+            latency: self.latency.get_or_create_owned(labels),
+            integration_latency: self.integration_latency.get_or_create_owned(labels),
+            cache_hits: self.cache_hits.get_or_create_owned(labels),
+            cache_misses: self.cache_misses.get_or_create_owned(labels),
+        }
+    }
+
+    /// Counts an answer that the gateway gave by itself.
+    pub fn refused(&self, answer: GatewayAnswer) {
+        let reason = match answer {
+            GatewayAnswer::Forbidden => "forbidden",
+            GatewayAnswer::MissingAuthenticationToken => "no_such_method",
+            GatewayAnswer::TooManyRequests { .. } => "throttled",
+            GatewayAnswer::LimitExceeded { .. } => "quota_spent",
+            GatewayAnswer::RequestTooLong => "body_too_long",
+            GatewayAnswer::BadBody => "bad_body",
+            GatewayAnswer::EndpointTimeout => "integration_timeout",
+            GatewayAnswer::InternalServerError => "integration_failed",
+            GatewayAnswer::Overloaded => "overloaded",
+        };
+        self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// The gauge of requests inside integrations.
+    #[must_use]
+    pub fn in_flight(&self) -> &Gauge {
+        &self.in_flight
+    }
+
+    /// Tells how many lines the access log lost so far.
+    pub fn set_log_lines_lost(&self, lost: u64) {
+        self.log_lines_lost.inc_by(lost.saturating_sub(self.log_lines_lost.get()));
+    }
+}
+
+impl MethodMetrics {
+    /// Counts an exchange.
+    pub fn record(&self, exchange: &Exchange, ended: Ended) {
+        self.count.inc();
+        if exchange.status.is_client_error() {
+            self.client_errors.inc();
+        } else if exchange.status.is_server_error() {
+            self.server_errors.inc();
+        }
+        self.latency.observe(ended.latency.as_secs_f64());
+        if let Some((_, latency)) = exchange.integration {
+            self.integration_latency.observe(latency.as_secs_f64());
+        }
+        match exchange.cache {
+            Some(CacheUse::Hit) => drop(self.cache_hits.inc()),
+            Some(CacheUse::Miss) => drop(self.cache_misses.inc()),
+            None => {}
+        }
+    }
+}
