@@ -74,7 +74,7 @@ async fn a_rotation_loses_no_request_and_the_first_value_retires_by_itself() {
     let (_folder, host) = host().await;
     let first = host.key().to_owned();
     let name = "ThirdPartyServerKey";
-    let second = value_of(&host, &["keys", "rotate", name, "--overlap", "5s", "--json"]).await;
+    let second = value_of(&host, &["keys", "rotate", name, "--overlap", "15s", "--json"]).await;
     assert_eq!([status(&host, &first).await, status(&host, &second).await], [200, 200]);
     check_refused(&host, &["keys", "rotate", name], "was rotated already").await;
     while status(&host, &first).await == 200 {

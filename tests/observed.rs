@@ -97,12 +97,19 @@ async fn the_log_has_the_form_that_is_asked_for_and_the_metrics_can_be_shut() {
 }
 
 #[tokio::test]
-async fn a_trace_goes_on_from_the_caller_to_the_agent() {
+async fn one_trace_id_finds_a_request_from_the_caller_to_the_agent() {
     let folder = tempfile::tempdir().unwrap();
-    let host = setup().variable("FRONTDESK_LOG", "debug").start(folder.path()).await;
+    let host = setup().start(folder.path()).await;
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let answer = ask(&host, &[("traceparent", traceparent)], &json!({ "prompt": "hi" })).await;
-    assert_eq!(answer.header("x-amzn-trace-id"), "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736");
+    let trace_id = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736";
+    assert_eq!(answer.header("x-amzn-trace-id"), trace_id);
+    for log in ["access.log", "agent.log"] {
+        let file = folder.path().join(".frontdesk/logs").join(log);
+        while !std::fs::read_to_string(&file).unwrap_or_default().contains(&format!("\"traceId\":\"{trace_id}\"")) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
 }
 
 #[tokio::test]

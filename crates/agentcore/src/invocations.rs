@@ -24,8 +24,14 @@ const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 
 pub(crate) async fn invoke(State(served): State<Arc<Served>>, request: Request) -> Response {
     let context = Context::from_headers(request.headers(), served.ping.clone());
-    let span =
-        tracing::info_span!("invocation", requestId = context.request_id, sessionId = context.session_id.as_deref().unwrap_or_default());
+    // As it stands in the gateway's access log, so that one search finds a request in both.
+    let trace_id = request.headers().get("x-amzn-trace-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let span = tracing::info_span!(
+        "invocation",
+        requestId = context.request_id,
+        sessionId = context.session_id.as_deref().unwrap_or_default(),
+        traceId = trace_id,
+    );
     async move {
         let began = Instant::now();
         let response = answer(&served, request.into_body(), context).await;

@@ -1,5 +1,5 @@
 //! Log lines as AgentCore's published SDKs write them: one JSON object a line on standard error, with `timestamp` (UTC, milliseconds),
-//! `level`, `message`, `logger`, and inside an invocation `requestId` and `sessionId`. Further fields of an event stand beside these.
+//! `level`, `message`, `logger`, and inside an invocation `requestId` and `sessionId`; beyond theirs `traceId`, the call's `X-Amzn-Trace-Id`. Further fields of an event stand beside these.
 
 use std::fmt;
 
