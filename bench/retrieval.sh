@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs ONNX Runtime and FAISS from PyPI, builds our examples, and compares.
+# Installs ONNX Runtime and FAISS from PyPI and compares.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 venv=${CARGO_TARGET_DIR:?make sets it}/bench-venv
@@ -7,7 +7,6 @@ model=${FRONTDESK_MODEL_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/frontdesk/models/al
 
 [ -x "$venv/bin/python3" ] || python3 -m venv "$venv"
 "$venv/bin/python3" -m pip install --quiet --requirement "$here/requirements.txt"
-cargo build --release --locked --workspace --examples
 
 # Labelled sets where there are some, else the questions of our own.
 texts=("$here/../tests/data/lauki_questions.jsonl")

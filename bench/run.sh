@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the benchmark needs (wrk and nginx, from Debian), builds the model's stand-in and prints the table.
+# Installs what the benchmark needs (wrk and nginx, from Debian) and prints the table.
 set -euo pipefail
 frontdesk=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -9,6 +9,5 @@ if ! command -v wrk >/dev/null || ! command -v nginx >/dev/null; then
     $as_root apt-get update -qq
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk nginx-light
 fi
-cargo build --release --locked --workspace --bins --examples
 built=$(dirname "$frontdesk")
 exec python3 "$here/run.py" --frontdesk "$frontdesk" --llm-double "$built/llm_double" --embedding-speed "$built/examples/embedding_speed" "${@:2}"

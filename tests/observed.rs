@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use frontdesk_tests::host::{Host, Setup, send};
+use frontdesk_tests::llm_double::{LlmDouble, Mode};
 use http::Method;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 const SECRET_QUESTION: &str = "How do I activate roaming, says Rumpelstiltskin?";
 
@@ -142,4 +145,45 @@ async fn an_answer_is_given_again_to_the_same_question_of_the_same_key() {
     let metrics = metrics(&host).await;
     check_metric(&metrics, "apigateway_cache_hit_total", "resource=\"/invoke\",method=\"POST\"", 1);
     check_metric(&metrics, "apigateway_cache_miss_total", "resource=\"/invoke\",method=\"POST\"", 5);
+}
+
+#[tokio::test]
+async fn the_language_model_s_tokens_are_counted() {
+    let double = LlmDouble::start(([127, 0, 0, 1], 0).into(), Mode::Instant).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().with_llm(&double).start(folder.path()).await;
+    assert_eq!(ask(&host, &[], &json!({ "prompt": "How do I activate roaming?" })).await.status, 200);
+    let model = "model_id=\"openai:stand-in\"";
+    // The lines come through the agent's output, behind the answer.
+    while !metrics(&host).await.contains("agent_invocations_samples_total") {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let metrics = metrics(&host).await;
+    let of = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(&format!("{name}{{")) && line.contains(model));
+        line.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!((of("agent_invocations_total"), of("agent_invocations_samples_total")), (2.0, 2.0));
+    assert!(of("agent_input_token_count_total") > 0.0 && of("agent_output_token_count_total") > 0.0);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_is_on_record() {
+    let double = LlmDouble::start(([127, 0, 0, 1], 0).into(), Mode::Hang).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().with_llm(&double).start(folder.path()).await;
+    let mut caller = TcpStream::connect(host.ready.gateway.strip_prefix("http://").unwrap()).await.unwrap();
+    let body = json!({ "prompt": "What is roaming?" }).to_string();
+    let head = format!("POST /prod/invoke HTTP/1.1\r\nHost: x\r\nx-api-key: {}\r\nContent-Length: {}\r\n\r\n", host.key(), body.len());
+    caller.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    while double.recorded().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(metrics(&host).await.contains("apigateway_requests_in_flight 1\n"));
+    drop(caller);
+    let line: Value = serde_json::from_str(&lines(&folder.path().join(".frontdesk/logs/access.log"), 1).await[0]).unwrap();
+    assert_eq!((&line["status"], &line["integrationStatus"], &line["resourcePath"]), (&json!("499"), &json!("-"), &json!("/invoke")));
+    let metrics = metrics(&host).await;
+    assert!(metrics.contains("apigateway_requests_in_flight 0\n"), "{metrics}");
+    check_metric(&metrics, "apigateway_4xx_error_total", "resource=\"/invoke\",method=\"POST\"", 1);
 }

@@ -77,6 +77,7 @@ mod context;
 mod error;
 mod invocations;
 pub mod log;
+pub mod metrics;
 mod ping;
 mod unwind;
 mod websocket;

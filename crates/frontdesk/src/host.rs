@@ -20,8 +20,10 @@ use frontdesk_gateway::cache::{CacheScope, CacheSettings};
 use frontdesk_gateway::integration::{Answering, Body};
 use frontdesk_gateway::metrics::{self, Metrics};
 use frontdesk_gateway::model::RestApi;
+use frontdesk_gateway::tls::Tls;
 use frontdesk_gateway::{
-    Actor, Caller, CreatedKey, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, ListenerLimits, Observers, UsageWriter,
+    Actor, Caller, CreatedKey, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, Listener, ListenerLimits, Observers,
+    UsageWriter,
 };
 use frontdesk_process::{LogFile, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
@@ -33,6 +35,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::agent_metrics::AgentMetrics;
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
 use crate::settings::{self, CacheScopeSetting, QuotaPeriodSetting, Settings};
@@ -70,10 +73,9 @@ pub(crate) struct Host {
     pub(crate) search: SearchKind,
     agent: HostedAgent,
     gateway: Arc<Gateway>,
-    gateway_listener: TcpListener,
-    gateway_limits: ListenerLimits,
+    gateway_listener: Listener,
     control: Arc<Control>,
-    control_listener: TcpListener,
+    control_listener: Listener,
     keys: Arc<KeyService>,
     data_folder: DataFolder,
 }
@@ -114,7 +116,21 @@ impl Host {
         };
         let mut registry = Registry::default();
         let access_log = access_log(settings, data_folder.path())?.map(Arc::new);
-        let observers = Observers { access_log, metrics: Metrics::register(&mut registry) };
+        registry.register_collector(Box::new(AgentMetrics(agent.clone())));
+        let metrics = Metrics::register(&mut registry);
+        let gateway_listener = Listener {
+            socket: gateway_listener,
+            limits: ListenerLimits {
+                connections_max: settings.gateway.connections_max,
+                connections_per_address_max: settings.gateway.connections_per_address_max,
+                ..ListenerLimits::default()
+            },
+            tls: tls(settings)?.map(Arc::new),
+            connections: metrics.connections().clone(),
+        };
+        let control_listener =
+            Listener { socket: control_listener, limits: ListenerLimits::default(), tls: None, connections: Default::default() };
+        let observers = Observers { access_log, metrics };
         let metrics = settings.control.metrics.then(|| metrics_source(registry, &observers));
         let region = settings.region.clone();
         let control = Arc::new(Control::new(region, identities, vec![agent.clone()], keys.clone(), status, metrics));
@@ -145,7 +161,6 @@ impl Host {
             ..GatewayLimits::default()
         };
         let gateway = Arc::new(Gateway::new(&[api], keys.clone(), integrations, limits, observers));
-        let gateway_limits = ListenerLimits { connections_max: settings.gateway.connections_max, ..ListenerLimits::default() };
 
         Ok(Host {
             run,
@@ -156,7 +171,6 @@ impl Host {
             agent,
             gateway,
             gateway_listener,
-            gateway_limits,
             control,
             control_listener,
             keys,
@@ -183,15 +197,19 @@ impl Host {
         let (end_rest, rest_ends) = watch::channel(false);
         let gateway = self.gateway;
         let front = move |request, peer| gateway.clone().handle(request, peer);
-        let front = tokio::spawn(frontdesk_gateway::run(self.gateway_listener, front, self.gateway_limits, ended(doors_end.clone())));
+        let certificate = self.gateway_listener.tls.clone().map(|tls| tokio::spawn(tls.watch()));
+        let front = tokio::spawn(frontdesk_gateway::run(self.gateway_listener, front, ended(doors_end.clone())));
         let control = self.control;
         let back = move |request, _peer| control.clone().handle(request);
-        let back = tokio::spawn(frontdesk_gateway::run(self.control_listener, back, ListenerLimits::default(), ended(doors_end)));
+        let back = tokio::spawn(frontdesk_gateway::run(self.control_listener, back, ended(doors_end)));
         let writer = tokio::spawn(UsageWriter::new(self.keys).run(ended(rest_ends)));
 
         shutdown.await;
         let _ = end_doors.send(true);
         let _ = tokio::join!(front, back);
+        if let Some(certificate) = certificate {
+            certificate.abort();
+        }
         self.agent.stop().await;
         let _ = end_rest.send(true);
         let _ = writer.await;
@@ -210,7 +228,8 @@ async fn bind(address: &str, setting: &str, flag: &str) -> anyhow::Result<TcpLis
 }
 
 fn run_file(settings: &Settings, gateway: &TcpListener, control: &TcpListener) -> anyhow::Result<RunFile> {
-    let gateway = format!("http://{}", gateway.local_addr()?);
+    let scheme = if settings.gateway.tls_certificate.is_some() { "https" } else { "http" };
+    let gateway = format!("{scheme}://{}", gateway.local_addr()?);
     Ok(RunFile {
         pid: std::process::id(),
         endpoint: format!("{gateway}/{}/invoke", settings.gateway.stage),
@@ -288,6 +307,11 @@ fn proxy_role(settings: &Settings, agent: &AgentRuntimeArn) -> anyhow::Result<Pr
     let policy = Policy::parse(&policy.to_string()).context("the proxy's own policy is wrong")?;
     let credentials = Credentials::new(key.id, key.secret.expose());
     Ok(Principal { arn, credentials, policies: vec![policy], is_root: false })
+}
+
+fn tls(settings: &Settings) -> anyhow::Result<Option<Tls>> {
+    let (Some(certificate), Some(key)) = (&settings.gateway.tls_certificate, &settings.gateway.tls_key) else { return Ok(None) };
+    Ok(Some(Tls::open(certificate, key).context("gateway.tls_certificate, gateway.tls_key")?))
 }
 
 fn cache_settings(settings: &Settings) -> Option<CacheSettings> {

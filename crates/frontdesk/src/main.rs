@@ -1,5 +1,6 @@
 //! Frontdesk: an AI agent behind a simple API key. One executable with several places to live; this file chooses which.
 
+mod agent_metrics;
 mod cli;
 mod commands;
 mod control_client;

@@ -34,6 +34,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "gateway.in_flight_max", help: "Requests worked on at once; one more is turned away with 503." },
     Setting { path: "gateway.connections_max", help: "Connections at once; more wait to be accepted." },
     Setting { path: "gateway.prompt_chars_max", help: "A longer prompt is refused with 400, in characters." },
+    Setting {
+        path: "gateway.connections_per_address_max",
+        help: "Connections at once from one address (IPv6: one /64 network); one more is closed.",
+    },
+    Setting { path: "gateway.tls_certificate", help: "PEM file of the certificate chain; with it and the key the gateway speaks TLS." },
+    Setting { path: "gateway.tls_key", help: "PEM file of the certificate's private key." },
     Setting { path: "gateway.rate_limit", help: "Requests a second of all keys together, as an AWS account has it." },
     Setting { path: "gateway.burst_limit", help: "Requests that all keys together may send at once." },
     Setting {
@@ -101,6 +107,9 @@ pub(crate) struct GatewaySettings {
     pub(crate) integration_timeout_ms: u64,
     pub(crate) in_flight_max: usize,
     pub(crate) connections_max: usize,
+    pub(crate) connections_per_address_max: usize,
+    pub(crate) tls_certificate: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
     pub(crate) prompt_chars_max: usize,
     pub(crate) rate_limit: f64,
     pub(crate) burst_limit: u32,
@@ -207,13 +216,17 @@ impl Default for Settings {
 impl Default for GatewaySettings {
     fn default() -> Self {
         let limits = frontdesk_gateway::GatewayLimits::default();
+        let listener = frontdesk_gateway::ListenerLimits::default();
         GatewaySettings {
             listen: "127.0.0.1:8000".to_owned(),
             stage: "prod".to_owned(),
             body_bytes_max: limits.body_bytes_max,
             integration_timeout_ms: u64::try_from(limits.integration_timeout.as_millis()).unwrap_or(u64::MAX),
             in_flight_max: limits.in_flight_max,
-            connections_max: frontdesk_gateway::ListenerLimits::default().connections_max,
+            connections_max: listener.connections_max,
+            connections_per_address_max: listener.connections_per_address_max,
+            tls_certificate: None,
+            tls_key: None,
             prompt_chars_max: frontdesk_proxy::PROMPT_CHARS_MAX,
             rate_limit: limits.throttle.rate_limit,
             burst_limit: limits.throttle.burst_limit,
@@ -336,12 +349,16 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         bail!("gateway.cache_ttl_s is {}; it must be at most {CACHE_TTL_S_MAX}", gateway.cache_ttl_s);
     }
     gateway.trusted_networks()?;
+    if gateway.tls_certificate.is_some() != gateway.tls_key.is_some() {
+        bail!("gateway.tls_certificate and gateway.tls_key belong together: set both, or neither");
+    }
     LogFormat::parse(&access_log.format).context("access_log.format")?;
     let at_least_one = [
         ("agent.embedding_threads", agent.embedding_threads),
         ("agent.steps_max", agent.steps_max),
         ("gateway.in_flight_max", gateway.in_flight_max),
         ("gateway.connections_max", gateway.connections_max),
+        ("gateway.connections_per_address_max", gateway.connections_per_address_max),
     ];
     for (name, value) in at_least_one {
         if value == 0 {
@@ -482,6 +499,7 @@ mod tests {
         }
         let mut settings = Settings::default();
         let path = Some(PathBuf::from("x"));
+        (settings.gateway.tls_certificate, settings.gateway.tls_key) = (path.clone(), path.clone());
         (settings.seal_key_file, settings.agent.cache_dir, settings.access_log.path) = (path.clone(), path.clone(), path);
         let some = Some("x".to_owned());
         (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) = (some.clone(), some.clone(), some);

@@ -26,12 +26,13 @@ pub mod route;
 mod serve;
 mod strangers;
 pub mod throttle;
+pub mod tls;
 pub mod trace;
 mod usage;
 
 pub use actors::OTHER_ACTORS;
 pub use integration::{Actor, Body, Caller, Integration, IntegrationError};
 pub use keys::{ActorUsage, CreatedKey, KeyService, KeyServiceError, KeyUsage, KeyView, PlanChange, UsageReport};
-pub use listener::{ListenerLimits, run};
+pub use listener::{Listener, ListenerLimits, run};
 pub use serve::{Gateway, GatewayLimits, Observers};
 pub use usage::UsageWriter;

@@ -1,29 +1,39 @@
-//! An HTTP/1.1 listener with limits and an orderly end. It is handed its socket, its handler and its end.
+//! An HTTP listener with limits and an orderly end: HTTP/1.1 and HTTP/2, plain or by TLS. It is handed its socket, its handler and its end.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::integration::Body;
+use crate::metrics::OneMore;
+use crate::strangers::network_of;
+use crate::tls::Tls;
 
 /// What one listener bears.
 #[derive(Debug, Clone, Copy)]
 pub struct ListenerLimits {
     /// Connections at once; more wait in the kernel's queue.
     pub connections_max: usize,
-    /// Request line and headers must arrive within this time.
+    /// Connections at once from one address (IPv6: one /64 network); one more is closed.
+    pub connections_per_address_max: usize,
+    /// A TLS handshake, and then the request line and headers of each request, must arrive within this time; so an idle connection lasts no longer.
     pub header_read_timeout: Duration,
     /// Request line and headers may be this long, in bytes.
     pub header_bytes_max: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams_max: u32,
     /// Requests in flight get this long to finish when the listener ends.
     pub drain_timeout: Duration,
 }
@@ -32,8 +42,10 @@ impl Default for ListenerLimits {
     fn default() -> Self {
         ListenerLimits {
             connections_max: 4096,
+            connections_per_address_max: 1024,
             header_read_timeout: Duration::from_secs(10),
             header_bytes_max: 64 * 1024,
+            streams_max: 100,
             drain_timeout: Duration::from_secs(30),
         }
     }
@@ -41,27 +53,44 @@ impl Default for ListenerLimits {
 
 /// After a failed accept (too many open files, say) the listener waits so long before the next: the fault seldom passes at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// HTTP/2 without TLS begins with this (RFC 9113, section 3.4); no HTTP/1 request does.
+const HTTP2_PREFACE: &[u8] = b"PRI ";
+/// Between two looks at a connection whose first bytes could still be either.
+const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+/// An HTTP/2 connection that is silent is asked for a sign of life so often.
+const HTTP2_PING_PERIOD: Duration = Duration::from_secs(20);
+
+/// A socket with what it may bear and who counts it.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// What it bears.
+    pub limits: ListenerLimits,
+    /// TLS, unless it speaks plainly.
+    pub tls: Option<Arc<Tls>>,
+    /// Counts open connections.
+    pub connections: Gauge,
+}
 
 /// Serves until `shutdown` ends, then lets requests in flight finish.
-pub async fn run<Handler, Answering>(listener: TcpListener, handler: Handler, limits: ListenerLimits, shutdown: impl Future<Output = ()>)
+pub async fn run<Handler, Answering>(listener: Listener, handler: Handler, shutdown: impl Future<Output = ()>)
 where
     Handler: Fn(Request<Incoming>, SocketAddr) -> Answering + Clone + Send + 'static,
     Answering: Future<Output = Response<Body>> + Send + 'static,
 {
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.header_read_timeout)
-        .max_buf_size(limits.header_bytes_max)
-        .pipeline_flush(true);
-    let connections = Arc::new(Semaphore::new(limits.connections_max));
+    let Listener { socket, limits, tls, connections } = listener;
+    let protocols = Protocols::new(limits);
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let addresses = Addresses::default();
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &connections) => accepted,
+            accepted = accept(&socket, &places) => accepted,
             () = &mut shutdown => break,
         };
-        let (stream, peer, permit) = match accepted {
+        let (stream, peer, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -69,31 +98,179 @@ where
                 continue;
             }
         };
-        let handler = handler.clone();
-        let service = service_fn(move |request| {
-            let answering = handler(request, peer);
-            async move { Ok::<_, Infallible>(answering.await) }
-        });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let Some(guest) = addresses.admit(peer.ip(), limits.connections_per_address_max) else {
+            tracing::debug!(%peer, "closed: too many connections from its address");
+            continue;
+        };
+        let (protocols, handler, watcher, tls) = (protocols.clone(), handler.clone(), graceful.watcher(), tls.clone());
+        let open = OneMore::of(&connections);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, %error, "connection ended early");
+            if let Err(error) = connect(stream, peer, tls, &protocols, handler, watcher).await {
+                tracing::debug!(%peer, error = &*error, "connection ended early");
             }
-            drop(permit);
+            drop((place, guest, open));
         });
     }
-    drop(listener);
+    drop(socket);
     if tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!(drain_timeout_s = limits.drain_timeout.as_secs(), "requests still in flight are cut");
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> std::io::Result<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
-    let (stream, peer) = listener.accept().await?;
+async fn accept(socket: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+    let (stream, peer) = socket.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, peer, permit))
+    Ok((stream, peer, place))
+}
+
+type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Serves one connection to its end.
+async fn connect<Handler, Answering>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<Tls>>,
+    protocols: &Protocols,
+    handler: Handler,
+    watcher: Watcher,
+) -> Result<(), ConnectionError>
+where
+    Handler: Fn(Request<Incoming>, SocketAddr) -> Answering + Clone + Send + 'static,
+    Answering: Future<Output = Response<Body>> + Send + 'static,
+{
+    let limit = protocols.limits.header_read_timeout;
+    match tls {
+        None => {
+            let is_http2 = tokio::time::timeout(limit, begins_http2(&stream)).await.map_err(|_| "it sent no request")??;
+            protocols.serve(stream, is_http2, peer, handler, watcher).await
+        }
+        Some(tls) => {
+            let stream = tokio::time::timeout(limit, tls.acceptor().accept(stream)).await.map_err(|_| "no TLS handshake in time")??;
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            protocols.serve(stream, is_http2, peer, handler, watcher).await
+        }
+    }
+}
+
+/// Looks at the first bytes without taking them.
+async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut first = [0; HTTP2_PREFACE.len()];
+    loop {
+        let seen = stream.peek(&mut first).await?;
+        if seen == 0 || first[..seen] != HTTP2_PREFACE[..seen] {
+            return Ok(false);
+        }
+        if seen == HTTP2_PREFACE.len() {
+            return Ok(true);
+        }
+        tokio::time::sleep(PREFACE_PAUSE).await;
+    }
+}
+
+/// How the two protocols are spoken.
+#[derive(Clone)]
+struct Protocols {
+    limits: ListenerLimits,
+    http1: hyper::server::conn::http1::Builder,
+    http2: hyper::server::conn::http2::Builder<TokioExecutor>,
+}
+
+impl Protocols {
+    fn new(limits: ListenerLimits) -> Protocols {
+        let mut http1 = hyper::server::conn::http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_read_timeout)
+            .max_buf_size(limits.header_bytes_max)
+            .pipeline_flush(true);
+        let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams_max)
+            .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
+            .keep_alive_interval(HTTP2_PING_PERIOD)
+            .keep_alive_timeout(limits.header_read_timeout);
+        Protocols { limits, http1, http2 }
+    }
+
+    async fn serve<Stream, Handler, Answering>(
+        &self,
+        stream: Stream,
+        is_http2: bool,
+        peer: SocketAddr,
+        handler: Handler,
+        watcher: Watcher,
+    ) -> Result<(), ConnectionError>
+    where
+        Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        Handler: Fn(Request<Incoming>, SocketAddr) -> Answering + Clone + Send + 'static,
+        Answering: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let service = service_fn(move |request| {
+            let answering = handler(request, peer);
+            async move { Ok::<_, Infallible>(answering.await) }
+        });
+        if is_http2 {
+            watcher.watch(self.http2.serve_connection(TokioIo::new(stream), service)).await?;
+        } else {
+            watcher.watch(self.http1.serve_connection(TokioIo::new(stream), service)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Open connections by address.
+#[derive(Debug, Default)]
+struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One connection's place among its address's; given back when dropped.
+#[derive(Debug)]
+struct Guest {
+    addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    network: IpAddr,
+}
+
+impl Addresses {
+    fn admit(&self, address: IpAddr, max: usize) -> Option<Guest> {
+        let network = network_of(address);
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(network).or_default();
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(Guest { addresses: self.0.clone(), network })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut open = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.network);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_connections_and_gets_them_back() {
+        let addresses = Addresses::default();
+        let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let first = addresses.admit(one, 2).unwrap();
+        let second = addresses.admit(one, 2).unwrap();
+        assert!(addresses.admit(one, 2).is_none());
+        assert!(addresses.admit(other, 2).is_some());
+        drop(first);
+        assert!(addresses.admit(one, 2).is_some());
+        drop(second);
+        assert!(addresses.0.lock().unwrap().is_empty());
+    }
 }

@@ -70,6 +70,7 @@ pub struct Metrics {
     cache_misses: Family<MethodLabels, Counter>,
     refused: Family<ReasonLabel, Counter>,
     in_flight: Gauge,
+    connections: Gauge,
     log_lines_lost: Counter,
 }
 
@@ -91,6 +92,7 @@ impl Metrics {
             cache_misses: Family::default(),
             refused: Family::default(),
             in_flight: Gauge::default(),
+            connections: Gauge::default(),
             log_lines_lost: Counter::default(),
         };
         let registry = registry.sub_registry_with_prefix("apigateway");
@@ -105,6 +107,7 @@ impl Metrics {
         registry.register("cache_miss", "Requests that the response cache had no answer for", metrics.cache_misses.clone());
         registry.register("refused", "Requests that the gateway answered by itself, by reason", metrics.refused.clone());
         registry.register("requests_in_flight", "Requests inside integrations", metrics.in_flight.clone());
+        registry.register("connections", "Open connections of callers", metrics.connections.clone());
         registry.register("access_log_lines_lost", "Lines that the access log had no room for", metrics.log_lines_lost.clone());
         metrics
     }
@@ -145,9 +148,32 @@ impl Metrics {
         &self.in_flight
     }
 
+    /// The gauge of open connections.
+    #[must_use]
+    pub fn connections(&self) -> &Gauge {
+        &self.connections
+    }
+
     /// Tells how many lines the access log lost so far.
     pub fn set_log_lines_lost(&self, lost: u64) {
         self.log_lines_lost.inc_by(lost.saturating_sub(self.log_lines_lost.get()));
+    }
+}
+
+/// One more on a gauge, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct OneMore(Gauge);
+
+impl OneMore {
+    pub(crate) fn of(gauge: &Gauge) -> OneMore {
+        gauge.inc();
+        OneMore(gauge.clone())
+    }
+}
+
+impl Drop for OneMore {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -1,5 +1,6 @@
-//! The end of an exchange: a response body that counts what it hands out and, when it is done with or dropped, tells the access log and the metrics.
+//! The end of an exchange: when its answer has been handed out, or its caller has gone, the access log and the metrics are told.
 
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,46 +14,58 @@ use crate::integration::{Body, BoxError};
 use crate::metrics::MethodMetrics;
 use crate::serve::Observers;
 
-/// A body whose end is noted.
-pub(crate) struct ObservedBody {
-    body: Body,
-    response_bytes: u64,
-    end: Option<End>,
-}
-
-struct End {
+/// An exchange that is under way. Whatever becomes of it, its end is noted once: when this is dropped.
+pub(crate) struct Observation {
     exchange: Exchange,
     began: Instant,
-    metrics: Option<MethodMetrics>,
+    response_bytes: u64,
+    /// Of the API that was asked, when no method of it was reached.
+    pub(crate) unrouted: Option<MethodMetrics>,
     observers: Arc<Observers>,
 }
 
-impl ObservedBody {
-    pub(crate) fn new(
-        body: Body,
-        exchange: Exchange,
-        began: Instant,
-        metrics: Option<MethodMetrics>,
-        observers: Arc<Observers>,
-    ) -> ObservedBody {
-        ObservedBody { body, response_bytes: 0, end: Some(End { exchange, began, metrics, observers }) }
+impl Observation {
+    pub(crate) fn new(exchange: Exchange, began: Instant, observers: Arc<Observers>) -> Observation {
+        Observation { exchange, began, response_bytes: 0, unrouted: None, observers }
     }
+}
 
-    fn finish(&mut self) {
-        let Some(End { exchange, began, metrics, observers }) = self.end.take() else { return };
-        let ended = Ended { latency: since(began), response_bytes: self.response_bytes };
+impl Deref for Observation {
+    type Target = Exchange;
+
+    fn deref(&self) -> &Exchange {
+        &self.exchange
+    }
+}
+
+impl DerefMut for Observation {
+    fn deref_mut(&mut self) -> &mut Exchange {
+        &mut self.exchange
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let ended = Ended { latency: since(self.began), response_bytes: self.response_bytes };
+        let metrics = self.exchange.route.as_ref().map(|route| &route.metrics).or(self.unrouted.as_ref());
         if let Some(metrics) = metrics {
-            metrics.record(&exchange, ended);
+            metrics.record(&self.exchange, ended);
         }
-        if let Some(access_log) = &observers.access_log {
-            access_log.write(&exchange, ended);
+        if let Some(access_log) = &self.observers.access_log {
+            access_log.write(&self.exchange, ended);
         }
     }
 }
 
-impl Drop for ObservedBody {
-    fn drop(&mut self) {
-        self.finish();
+/// A body that counts what it hands out.
+pub(crate) struct ObservedBody {
+    body: Body,
+    observation: Option<Observation>,
+}
+
+impl ObservedBody {
+    pub(crate) fn new(body: Body, observation: Observation) -> ObservedBody {
+        ObservedBody { body, observation: Some(observation) }
     }
 }
 
@@ -62,10 +75,12 @@ impl HttpBody for ObservedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => self.response_bytes += frame.data_ref().map_or(0, Bytes::len) as u64,
-            Poll::Ready(None | Some(Err(_))) => self.finish(),
-            Poll::Pending => {}
+        match (&polled, &mut self.observation) {
+            (Poll::Ready(Some(Ok(frame))), Some(observation)) => {
+                observation.response_bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+            }
+            (Poll::Ready(None | Some(Err(_))), _) => self.observation = None,
+            _ => {}
         }
         polled
     }

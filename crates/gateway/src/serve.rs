@@ -22,9 +22,9 @@ use crate::forwarded::caller_address;
 use crate::integration::{Actor, Body, BoxError, Caller, Integration, IntegrationError};
 use crate::keys::KeyService;
 use crate::limits::LimitsLeft;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OneMore};
 use crate::model::{MethodIntegration, RestApi};
-use crate::observe::ObservedBody;
+use crate::observe::{Observation, ObservedBody};
 use crate::page;
 use crate::route::{RouteEntry, RouteTable};
 use crate::strangers::Strangers;
@@ -145,7 +145,7 @@ impl Gateway {
             return response;
         }
         let request_id = uuid::Uuid::new_v4();
-        let mut exchange = Exchange {
+        let exchange = Exchange {
             request_id,
             trace: Trace::of(request.headers(), request_id, now.unix_seconds()),
             began: now,
@@ -160,15 +160,19 @@ impl Gateway {
             refusal: None,
             integration: None,
             cache: None,
-            status: StatusCode::OK,
+            // Unless something is answered, the caller has gone.
+            status: caller_gone(),
         };
-        let (answered, limits_left, metrics) = match self.routes.find(exchange.host.as_deref(), &exchange.path, exchange.verb.as_str()) {
+        let mut exchange = Observation::new(exchange, arrived, self.observers.clone());
+        let (answered, limits_left) = match self.routes.find(exchange.host.as_deref(), &exchange.path, exchange.verb.as_str()) {
             Ok(route) => {
                 exchange.route = Some(route.clone());
-                let (answered, limits_left) = self.answer(route, request, &mut exchange).await;
-                (answered, limits_left, Some(route.metrics.clone()))
+                self.answer(route, request, &mut exchange).await
             }
-            Err(none) => (Err(none.answer), None, none.metrics),
+            Err(none) => {
+                exchange.unrouted = none.metrics;
+                (Err(none.answer), None)
+            }
         };
         // Nobody's API: the seeded one's manners apply unless another was named.
         let is_seeded = exchange.route.as_ref().map_or(!names_an_api, |route| route.is_seeded);
@@ -188,8 +192,7 @@ impl Gateway {
         insert(headers, "x-amzn-requestid", &request_id.to_string());
         insert(headers, "x-amz-apigw-id", &extended_request_id(request_id));
         insert(headers, "x-amzn-trace-id", &exchange.trace.amzn_trace_id);
-        let observers = self.observers.clone();
-        response.map(|body| ObservedBody::new(body, exchange, arrived, metrics, observers).boxed_unsync())
+        response.map(|body| ObservedBody::new(body, exchange).boxed_unsync())
     }
 
     async fn answer(
@@ -216,10 +219,8 @@ impl Gateway {
                 self.keys.note(meter);
             }
         }
-        self.observers.metrics.in_flight().inc();
-        let answered = self.call(integration, route, request, exchange).await;
-        self.observers.metrics.in_flight().dec();
-        (answered, limits_left)
+        let _counted = OneMore::of(self.observers.metrics.in_flight());
+        (self.call(integration, route, request, exchange).await, limits_left)
     }
 
     fn admit(&self, request: &Request<Incoming>, route: &RouteEntry, exchange: &Exchange) -> Decision {
@@ -345,6 +346,11 @@ impl Gateway {
             monotonic_ns: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2),
         }
     }
+}
+
+/// What nginx logs of a caller that did not wait for its answer; no caller ever sees it.
+fn caller_gone() -> StatusCode {
+    StatusCode::from_u16(499).expect("499 is a number that a status may have")
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the edge where a request's moment is read")]

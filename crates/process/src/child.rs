@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::sync::watch;
 
-use crate::output::{LogFile, OutputTail};
+use crate::output::{LineListener, LogFile, OutputTail};
 
 /// How a program ended, in words: `exit status: 1`, `signal: 9 (SIGKILL)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,14 +36,14 @@ pub struct Child {
 
 impl Child {
     /// Takes over a freshly spawned process: reads its output and waits for its end.
-    pub(crate) fn watch(mut process: tokio::process::Child, log_file: Option<LogFile>) -> Child {
+    pub(crate) fn watch(mut process: tokio::process::Child, log_file: Option<LogFile>, listener: Option<LineListener>) -> Child {
         let pid = process.id().expect("a child that nobody has waited for has a process id");
         let tail = Arc::new(OutputTail::default());
         let (announce, ended) = watch::channel(None);
         let log_file = log_file.map(Arc::new);
         let readers = [
-            process.stdout.take().map(|stdout| tokio::spawn(tail.clone().read(stdout, log_file.clone()))),
-            process.stderr.take().map(|stderr| tokio::spawn(tail.clone().read(stderr, log_file))),
+            process.stdout.take().map(|stdout| tokio::spawn(tail.clone().read(stdout, log_file.clone(), listener.clone()))),
+            process.stderr.take().map(|stderr| tokio::spawn(tail.clone().read(stderr, log_file, listener))),
         ];
         tokio::spawn(async move {
             let ended = match process.wait().await {

@@ -8,5 +8,5 @@ mod output;
 mod spawner;
 
 pub use child::{Child, Ended};
-pub use output::LogFile;
+pub use output::{LineListener, LogFile};
 pub use spawner::{ChildSpec, SpawnError, Spawner};

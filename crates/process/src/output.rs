@@ -15,6 +15,16 @@ const LINE_BYTES_MAX: u64 = 16 * 1024;
 /// At this size the log file becomes `<name>.1`, replacing the one before.
 const LOG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Hears every line that a child prints.
+#[derive(Clone)]
+pub struct LineListener(pub Arc<dyn Fn(&str) + Send + Sync>);
+
+impl std::fmt::Debug for LineListener {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("LineListener(…)")
+    }
+}
+
 /// The last lines that a child printed.
 #[derive(Debug, Default)]
 pub(crate) struct OutputTail {
@@ -36,7 +46,12 @@ impl OutputTail {
     }
 
     /// Reads a pipe to its end.
-    pub(crate) async fn read(self: Arc<Self>, pipe: impl AsyncRead + Unpin, log_file: Option<Arc<LogFile>>) {
+    pub(crate) async fn read(
+        self: Arc<Self>,
+        pipe: impl AsyncRead + Unpin,
+        log_file: Option<Arc<LogFile>>,
+        listener: Option<LineListener>,
+    ) {
         let mut reader = BufReader::new(pipe);
         let mut line = Vec::new();
         loop {
@@ -48,6 +63,9 @@ impl OutputTail {
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
             if let Some(log_file) = &log_file {
                 log_file.append(&text);
+            }
+            if let Some(LineListener(listen)) = &listener {
+                listen(&text);
             }
             self.push(text);
         }

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::child::Child;
-use crate::output::LogFile;
+use crate::output::{LineListener, LogFile};
 
 /// Spawn requests waiting for the thread. Spawning takes a millisecond or so; a longer queue is a caller gone wild.
 const SPAWN_QUEUE_MAX: usize = 256;
@@ -29,6 +29,8 @@ pub struct ChildSpec {
     pub working_dir: Option<PathBuf>,
     /// Where the program's output goes besides the tail kept in memory.
     pub log_file: Option<LogFile>,
+    /// Who hears every line of it.
+    pub listener: Option<LineListener>,
 }
 
 /// Why a program could not be started.
@@ -109,7 +111,7 @@ fn spawn(spec: ChildSpec) -> Result<Child, SpawnError> {
     }
     die_with_the_host(&mut command);
     let process = command.spawn().map_err(|source| SpawnError::Refused { program: spec.program.clone(), source })?;
-    Ok(Child::watch(process, spec.log_file))
+    Ok(Child::watch(process, spec.log_file, spec.listener))
 }
 
 /// Asks the kernel to kill the child when the host dies, however it dies.

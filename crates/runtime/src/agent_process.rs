@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use frontdesk_process::{Child, ChildSpec, LogFile, SpawnError, Spawner};
+use frontdesk_process::{Child, ChildSpec, LineListener, LogFile, SpawnError, Spawner};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -14,6 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use crate::emitted::EmittedMetrics;
 use crate::host::AgentProgram;
 
 /// How long a start may take, AgentCore's two minutes: a large FAQ is embedded at its first start.
@@ -62,7 +64,7 @@ pub(crate) struct AgentProcess {
 
 impl AgentProcess {
     /// Starts the program and waits until it is ready. On failure nothing is left running.
-    pub(crate) async fn start(spawner: &Spawner, program: &AgentProgram) -> Result<AgentProcess, StartError> {
+    pub(crate) async fn start(spawner: &Spawner, program: &AgentProgram, metrics: EmittedMetrics) -> Result<AgentProcess, StartError> {
         let address = free_address().map_err(StartError::Port)?;
         let log_file = match &program.log_path {
             None => None,
@@ -78,8 +80,14 @@ impl AgentProcess {
         }
         let mut environment = program.environment.clone();
         environment.push(("PORT".into(), port));
-        let spec =
-            ChildSpec { program: program.executable.clone(), arguments, environment, working_dir: program.working_dir.clone(), log_file };
+        let spec = ChildSpec {
+            program: program.executable.clone(),
+            arguments,
+            environment,
+            working_dir: program.working_dir.clone(),
+            log_file,
+            listener: Some(LineListener(Arc::new(move |line| metrics.read(line)))),
+        };
         let child = spawner.spawn(spec).await?;
         let process = AgentProcess { child, address, client: client() };
         match process.until_ready().await {

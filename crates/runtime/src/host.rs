@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::agent_process::{AgentProcess, PING_TIMEOUT, StartError};
+use crate::emitted::EmittedMetrics;
 
 /// How often a ready agent is asked for `/ping`; AWS polls about as often.
 const PING_PERIOD: Duration = Duration::from_secs(2);
@@ -108,6 +109,7 @@ pub struct HostedAgent {
     pub(crate) state: watch::Receiver<ProcessState>,
     /// Calls that may be inside the agent or waiting for it at once.
     pub(crate) in_flight: Arc<Semaphore>,
+    metrics: EmittedMetrics,
 }
 
 impl HostedAgent {
@@ -118,9 +120,16 @@ impl HostedAgent {
     pub fn new(arn: AgentRuntimeArn, program: AgentProgram, spawner: Spawner, calls_max: usize) -> HostedAgent {
         let (events, queue) = mpsc::channel(EVENT_QUEUE_MAX);
         let (publish, state) = watch::channel(ProcessState::Stopped);
-        let decider = HostLoop { program, spawner, publish, events: events.downgrade() };
+        let metrics = EmittedMetrics::default();
+        let decider = HostLoop { program, spawner, publish, events: events.downgrade(), metrics: metrics.clone() };
         tokio::spawn(decider.run(queue));
-        HostedAgent { arn, events, state, in_flight: Arc::new(Semaphore::new(calls_max)) }
+        HostedAgent { arn, events, state, in_flight: Arc::new(Semaphore::new(calls_max)), metrics }
+    }
+
+    /// The metrics that the agent wrote into its log, over all its processes.
+    #[must_use]
+    pub fn emitted_metrics(&self) -> &EmittedMetrics {
+        &self.metrics
     }
 
     /// The runtime's ARN.
@@ -186,6 +195,7 @@ struct HostLoop {
     spawner: Spawner,
     publish: watch::Sender<ProcessState>,
     events: mpsc::WeakSender<Event>,
+    metrics: EmittedMetrics,
 }
 
 impl HostLoop {
@@ -230,9 +240,9 @@ impl HostLoop {
     /// Starts a process beside the loop, so that the loop stays free to decide.
     fn start(&self) {
         self.tell(ProcessState::Starting);
-        let (spawner, program, events) = (self.spawner.clone(), self.program.clone(), self.events.clone());
+        let (spawner, program, events, metrics) = (self.spawner.clone(), self.program.clone(), self.events.clone(), self.metrics.clone());
         tokio::spawn(async move {
-            let started = AgentProcess::start(&spawner, &program).await.map(Arc::new).map_err(Arc::new);
+            let started = AgentProcess::start(&spawner, &program, metrics).await.map(Arc::new).map_err(Arc::new);
             if let Some(events) = events.upgrade() {
                 // When the loop has ended meanwhile, the event is dropped and the process with it.
                 let _ = events.send(Event::Started(started)).await;

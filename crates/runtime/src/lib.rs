@@ -4,9 +4,11 @@
 //! `POST /invocations` from then on. This crate refuses to know who may call (that is `control`'s to judge) and what an agent does.
 
 mod agent_process;
+mod emitted;
 mod host;
 mod invoke;
 
+pub use emitted::{EmittedMetrics, MetricSeries, MetricTotal};
 pub use host::{AgentProgram, AgentStatus, HostedAgent, HostedAgentState};
 pub use invoke::{Invocation, InvokeError};
 

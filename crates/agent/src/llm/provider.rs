@@ -20,6 +20,8 @@ use genai::{Client, ModelIden, ServiceTarget, webc};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use agentcore::metrics::{self, Unit};
+
 use super::{ModelError, ModelRequest};
 use crate::graph::Events;
 use crate::message::{AssistantMessage, Message, Progress, ToolCall};
@@ -35,6 +37,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(4);
 const REASON_CHARS_MAX: usize = 300;
 /// A model that streams for ever is stopped here.
 const STREAM_BYTES_MAX: usize = 256 * 1024;
+/// Where CloudWatch keeps the agent's metrics.
+const METRICS_NAMESPACE: &str = "Frontdesk";
 /// What a keyless endpoint is sent as its key: local servers ignore it, but want the header.
 const NO_KEY: &str = "none";
 /// Amazon Bedrock, by its Converse API with a Bedrock API key, in the region that `AWS_REGION` names (else us-east-1).
@@ -228,6 +232,11 @@ impl Provider {
             completion_tokens = usage.completion_tokens,
             "Language model answered"
         );
+        // As Amazon Bedrock names its own.
+        let tokens = [("InputTokenCount", usage.prompt_tokens), ("OutputTokenCount", usage.completion_tokens)];
+        let tokens: Vec<_> = tokens.into_iter().filter_map(|(name, tokens)| Some((name, f64::from(tokens?), Unit::Count))).collect();
+        let invocations = [("Invocations", 1.0, Unit::Count)];
+        metrics::emit(METRICS_NAMESPACE, &[("ModelId", &self.name)], &[&tokens[..], &invocations].concat());
         let tool_calls: Vec<ToolCall> =
             tool_calls.into_iter().map(|call| ToolCall { id: call.call_id, name: call.fn_name, arguments: call.fn_arguments }).collect();
         if text.trim().is_empty() && tool_calls.is_empty() {

@@ -1,6 +1,6 @@
 //! Nearest neighbours by scalar product. Up to `EXACT_MAX` vectors every one is compared with the query; beyond, their sketches are, and only
 //! the `CANDIDATES` with the nearest ones are looked at exactly. There is nothing to train and nothing to store: a million sketches
-//! are made in a second.
+//! are made in seconds.
 
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::NdTensorView;
@@ -8,7 +8,7 @@ use rten_tensor::NdTensorView;
 use super::encoder::{DIMENSIONS, Vector};
 use super::sketch::Sketches;
 
-/// Up to here the exact search takes about a millisecond.
+/// Up to here the exact search takes two or three milliseconds (`docs/benchmark.md`).
 const EXACT_MAX: usize = 20_000;
 /// Chosen for a recall@10 of 0.98 and more at a million vectors; see `docs/benchmark.md`.
 const CANDIDATES: usize = 2_000;

@@ -3,6 +3,7 @@
 //! gives it: one line `column: value` for each column, in the header's order, both stripped. Every complaint names the file,
 //! the line where there is one, and the remedy. Nothing here knows of splitting or search.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ pub const CELL_BYTES_MAX: usize = 100_000;
 pub struct FaqEntry {
     /// The column `question`, stripped, never empty.
     pub question: String,
-    /// The column `answer`, stripped, never empty.
+    /// The column `answer`, stripped; of another wording the answer of its id, and empty only where no entry of that id has one.
     pub answer: String,
     /// What JSON Lines name it by; entries that share an id are one answer in several wordings.
     pub id: Option<String>,
@@ -172,7 +173,7 @@ impl Faq {
         if faq.entries.is_empty() {
             return Err(FaqError::NoEntries { path: path.to_owned() });
         }
-        Ok(faq)
+        Ok(faq.with_shared_answers())
     }
 
     /// An FAQ of these entries, as if they had been read from a file with just the two columns.
@@ -183,7 +184,23 @@ impl Faq {
             answer => format!("question: {}\nanswer: {answer}", strip(&entry.question)),
         };
         let pages = entries.iter().map(page).collect();
-        Faq { entries, pages }
+        Faq { entries, pages }.with_shared_answers()
+    }
+
+    /// Gives an entry that is another wording the answer of its id. The page stays as it is: it is what is searched.
+    fn with_shared_answers(mut self) -> Faq {
+        let mut answers: HashMap<String, String> = HashMap::new();
+        for FaqEntry { id, answer, .. } in self.entries.iter().filter(|entry| !entry.answer.is_empty()) {
+            if let Some(id) = id {
+                answers.entry(id.clone()).or_insert_with(|| answer.clone());
+            }
+        }
+        for entry in self.entries.iter_mut().filter(|entry| entry.answer.is_empty()) {
+            if let Some(answer) = entry.id.as_ref().and_then(|id| answers.get(id)) {
+                entry.answer.clone_from(answer);
+            }
+        }
+        self
     }
 
     /// The page of each entry, in the same order.
@@ -445,7 +462,10 @@ mod tests {
         let entries = vec![FaqEntry { question: "a".into(), answer: "b".into(), id: None }];
         assert_eq!(Faq::from_entries(entries), read(b"question,answer\na,b\n").unwrap());
         let wording = FaqEntry { question: "a".into(), answer: String::new(), id: Some("1".into()) };
-        assert_eq!(Faq::from_entries(vec![wording]).pages(), ["question: a"]);
+        let answered = FaqEntry { question: "b".into(), answer: "c".into(), ..wording.clone() };
+        let faq = Faq::from_entries(vec![wording, answered]);
+        assert_eq!(faq.pages(), ["question: a", "question: b\nanswer: c"]);
+        assert_eq!(faq.entries[0].answer, "c", "another wording has the answer of its id");
     }
 
     #[test]

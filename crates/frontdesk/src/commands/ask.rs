@@ -31,6 +31,9 @@ pub(crate) struct AskArguments {
 /// Asks.
 pub(crate) fn run(arguments: &AskArguments, settings: &Settings) -> anyhow::Result<()> {
     let run = RunFile::find(settings)?;
+    if run.endpoint.starts_with("https://") {
+        bail!("the gateway speaks TLS, and only its callers know whom to trust: ask {} with curl and --cacert", run.endpoint);
+    }
     super::block_on(async {
         let key = match &arguments.key {
             Some(key) => key.clone(),
