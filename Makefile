@@ -17,7 +17,7 @@ model: build
 	$(FRONTDESK) model pull || echo "The embedding model could not be fetched: searching by keywords."
 
 test: test-tools
-	cargo build --locked
+	cargo test --locked --workspace --no-run
 	$(CARGO_TARGET_DIR)/debug/frontdesk model pull
 	PATH="$(VENV)/bin:$$PATH" cargo test --locked --workspace --no-fail-fast
 
