@@ -80,7 +80,7 @@ pub struct KeyMatch {
 }
 
 /// All keys, by the digests of their values. Replaced as a whole when a key or a plan changes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct KeyTable {
     /// The values.
     pub by_digest: HashMap<KeyDigest, KeyMatch>,

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use frontdesk_store::{
-    ActorCount, ApiKey, ApiKeyChange, ApiKeyId, KeyDigest, NewApiKey, QuotaPeriod, SecretText, Store, StoreError, UsageCount, UsagePlan,
-    UsagePlanId,
+    ActorCount, ApiKey, ApiKeyChange, ApiKeyId, KeyDigest, NewApiKey, QuotaExtension, QuotaPeriod, SecretText, Store, StoreError,
+    UsageCount, UsagePlan, UsagePlanId,
 };
 use ipnet::IpNet;
 
@@ -100,14 +100,21 @@ pub struct CreatedKey {
 
 type Meters = HashMap<(UsagePlanId, ApiKeyId), Arc<Meter>>;
 
+#[derive(Debug, Default)]
+struct State {
+    meters: Meters,
+    /// Without their keys.
+    plans: HashMap<UsagePlanId, Arc<UsagePlan>>,
+}
+
 /// Keys, plans and usage.
 #[derive(Debug)]
 pub struct KeyService {
     store: Arc<Store>,
     keep_values: bool,
     table: ArcSwap<KeyTable>,
-    /// Every meter there is. Also the lock under which changes are made, one at a time.
-    meters: Mutex<Meters>,
+    /// Every meter there is, and the plans as the table has them. Also the lock under which changes are made, one at a time.
+    state: Mutex<State>,
     /// Meters that were charged since the writer came by.
     noted: Mutex<Vec<Arc<Meter>>>,
     actors: ActorCounts,
@@ -121,9 +128,9 @@ impl KeyService {
     pub fn open(store: Arc<Store>, keep_values: bool, now_unix: i64) -> Result<KeyService, StoreError> {
         let today = day_of(now_unix);
         let actors = ActorCounts::new(store.actor_usage_between(today, today)?);
-        let (meters, noted) = (Mutex::default(), Mutex::default());
-        let service = KeyService { meters, noted, actors, table: ArcSwap::default(), store, keep_values };
-        service.rebuild(&mut service.lock_meters(), now_unix)?;
+        let (state, noted) = (Mutex::default(), Mutex::default());
+        let service = KeyService { state, noted, actors, table: ArcSwap::default(), store, keep_values };
+        service.rebuild(&mut service.lock(), now_unix)?;
         Ok(service)
     }
 
@@ -156,52 +163,63 @@ impl KeyService {
         (noted.iter().flat_map(|meter| meter.take_note()).collect(), self.actors.take())
     }
 
-    fn rebuild(&self, meters: &mut Meters, now_unix: i64) -> Result<(), StoreError> {
+    /// Reads everything again: for a change of plans, or of many keys.
+    fn rebuild(&self, state: &mut State, now_unix: i64) -> Result<(), StoreError> {
         let today = day_of(now_unix);
         let mut plans_of: HashMap<ApiKeyId, Vec<Arc<UsagePlan>>> = HashMap::new();
+        state.plans.clear();
         for mut plan in self.store.usage_plans()? {
             let key_ids = std::mem::take(&mut plan.key_ids);
             let plan = Arc::new(plan);
+            state.plans.insert(plan.id.clone(), plan.clone());
             for key_id in key_ids {
                 plans_of.entry(key_id).or_default().push(plan.clone());
             }
         }
-        let counted = self.counted(meters, today)?;
-        let mut by_digest = HashMap::new();
+        let counted = self.counted(&state.meters, today)?;
+        let mut table = KeyTable::default();
         for api_key in self.store.api_keys()? {
             let plans = plans_of.remove(&api_key.id).unwrap_or_default();
-            let plans = plans.into_iter().map(|plan| plan_entry(plan, &api_key.id, meters, &counted, today)).collect();
-            let ApiKey { id, digest, former, enabled, expires_at, source_ranges, .. } = api_key;
-            // What was stored was checked; a range that is none would open the key to everybody, so it closes it instead.
-            let source_ranges = source_ranges.iter().map(|range| range.parse().unwrap_or_else(|_| nobody())).collect();
-            let key = Arc::new(KeyEntry { id, enabled, expires_at, source_ranges, plans });
-            if let Some(former) = former
-                && former.retires_at > now_unix
-            {
-                by_digest.entry(former.digest).or_insert(KeyMatch { key: key.clone(), retires_at: Some(former.retires_at) });
-            }
-            by_digest.insert(digest, KeyMatch { key, retires_at: None });
+            let plans = plans.into_iter().map(|plan| plan_entry(plan, &api_key.id, &mut state.meters, &counted, today)).collect();
+            insert(&mut table, api_key, plans, now_unix);
         }
-        self.table.store(Arc::new(KeyTable { by_digest }));
+        self.table.store(Arc::new(table));
+        Ok(())
+    }
+
+    /// Reads one key again and leaves the others as they are: among 100,000 keys a change must not take seconds.
+    fn refresh(&self, state: &mut State, key_id: &ApiKeyId, now_unix: i64) -> Result<(), StoreError> {
+        let today = day_of(now_unix);
+        let mut table = KeyTable::clone(&self.table.load());
+        table.by_digest.retain(|_, found| found.key.id != *key_id);
+        if let Some(api_key) = self.store.api_keys_called(&key_id.0)?.into_iter().find(|key| key.id == *key_id) {
+            let mut counted = CountedDays::default();
+            let mut plans = Vec::new();
+            for plan_id in self.store.usage_plan_ids_of(key_id)? {
+                let Some(plan) = state.plans.get(&plan_id).cloned() else { continue };
+                if !state.meters.contains_key(&(plan_id.clone(), key_id.clone())) {
+                    counted.add_days(self.store.usage_of(&plan_id, key_id, first_that_counts(today), today)?);
+                    counted.add_extensions(self.store.quota_extensions_since(first_that_counts(today))?);
+                }
+                plans.push(plan_entry(plan, key_id, &mut state.meters, &counted, today));
+            }
+            insert(&mut table, api_key, plans, now_unix);
+        }
+        self.table.store(Arc::new(table));
         Ok(())
     }
 
     /// What meters begin with: the store's counts of the longest period that today lies in, and what is counted in memory alone.
     fn counted(&self, meters: &Meters, today: u32) -> Result<CountedDays, StoreError> {
-        let first = span_of(QuotaPeriod::Month, today).first_day.min(span_of(QuotaPeriod::Week, today).first_day);
         let mut counted = CountedDays::default();
-        for count in self.store.usage_between(first, today)? {
-            counted.used.entry((count.plan_id, count.key_id)).or_default().insert(count.day, count.used);
-        }
+        counted.add_days(self.store.usage_between(first_that_counts(today), today)?);
         for (of, meter) in meters {
             let used_today = meter.used_on(today);
             if used_today > 0 {
                 counted.used.entry(of.clone()).or_default().insert(today, used_today);
             }
         }
-        for extension in self.store.quota_extensions_since(first)? {
-            counted.extra.insert((extension.plan_id, extension.key_id, extension.period_day), extension.extra);
-        }
+        counted.add_extensions(self.store.quota_extensions_since(first_that_counts(today))?);
         Ok(counted)
     }
 
@@ -220,10 +238,10 @@ impl KeyService {
         let value = given_or_generated(value)?;
         let plan_ids = plan.map(|plan| self.plan(plan)).transpose()?.into_iter().map(|plan| plan.id).collect();
         let id = ApiKeyId(key::generate_id().map_err(KeyServiceError::Random)?);
-        let mut meters = self.lock_meters();
+        let mut state = self.lock();
         let new = NewApiKey { id: id.clone(), value: &value, keep_value: self.keep_values, about, plan_ids, now: now_unix };
         self.store.add_api_keys(&[new])?;
-        self.rebuild(&mut meters, now_unix)?;
+        self.refresh(&mut state, &id, now_unix)?;
         Ok(CreatedKey { id, value })
     }
 
@@ -240,7 +258,7 @@ impl KeyService {
             }
         }
         let mut used: HashMap<ApiKeyId, u64> = HashMap::new();
-        for meter in self.lock_meters().values() {
+        for meter in self.lock().meters.values() {
             *used.entry(meter.key_id.clone()).or_default() += meter.used_on(today);
         }
         let view = |key: ApiKey| {
@@ -255,9 +273,13 @@ impl KeyService {
     /// # Errors
     /// See [`KeyServiceError`].
     pub fn view(&self, id_or_name: &str, now_unix: i64) -> Result<KeyView, KeyServiceError> {
-        let id = self.find(id_or_name)?.id;
-        let view = self.list(now_unix)?.into_iter().find(|view| view.key.id == id);
-        view.ok_or_else(|| KeyServiceError::NoSuchKey(id_or_name.to_owned()))
+        let key = self.find(id_or_name)?;
+        let plan_ids = self.store.usage_plan_ids_of(&key.id)?;
+        let state = self.lock();
+        let plans = plan_ids.iter().filter_map(|id| Some(state.plans.get(id)?.name.clone())).collect();
+        let meters = plan_ids.into_iter().filter_map(|plan_id| state.meters.get(&(plan_id, key.id.clone())));
+        let used_today = meters.map(|meter| meter.used_on(day_of(now_unix))).sum();
+        Ok(KeyView { plans, used_today, key })
     }
 
     /// Changes a key. Tags are added to those it has; one with an empty value goes.
@@ -273,9 +295,9 @@ impl KeyService {
             about.tags = Some(all);
         }
         check_about(&about)?;
-        let mut meters = self.lock_meters();
+        let mut state = self.lock();
         self.store.change_api_key(&key.id, &about, now_unix)?;
-        Ok(self.rebuild(&mut meters, now_unix)?)
+        Ok(self.refresh(&mut state, &key.id, now_unix)?)
     }
 
     /// Gives a key a second value beside the first, which retires after `overlap_s` seconds. Returns the new value and the Unix second of the old one's end.
@@ -302,9 +324,9 @@ impl KeyService {
             return Err(KeyServiceError::Invalid(format!("{} has that value already", key.name)));
         }
         let retires_at = now_unix + i64::from(overlap_s);
-        let mut meters = self.lock_meters();
+        let mut state = self.lock();
         self.store.rotate_api_key(&key.id, &value, self.keep_values, retires_at, now_unix)?;
-        self.rebuild(&mut meters, now_unix)?;
+        self.refresh(&mut state, &key.id, now_unix)?;
         Ok((key, value, retires_at))
     }
 
@@ -314,9 +336,9 @@ impl KeyService {
     /// See [`KeyServiceError`].
     pub fn delete(&self, id_or_name: &str, now_unix: i64) -> Result<ApiKey, KeyServiceError> {
         let key = self.find(id_or_name)?;
-        let mut meters = self.lock_meters();
+        let mut state = self.lock();
         self.store.delete_api_key(&key.id)?;
-        self.rebuild(&mut meters, now_unix)?;
+        self.refresh(&mut state, &key.id, now_unix)?;
         Ok(key)
     }
 
@@ -331,11 +353,7 @@ impl KeyService {
     }
 
     fn find(&self, id_or_name: &str) -> Result<ApiKey, KeyServiceError> {
-        let mut keys = self.store.api_keys()?;
-        if let Some(index) = keys.iter().position(|key| key.id.0 == id_or_name) {
-            return Ok(keys.swap_remove(index));
-        }
-        keys.retain(|key| key.name == id_or_name);
+        let mut keys = self.store.api_keys_called(id_or_name)?;
         match keys.len() {
             0 => Err(KeyServiceError::NoSuchKey(id_or_name.to_owned())),
             1 => Ok(keys.swap_remove(0)),
@@ -347,8 +365,8 @@ impl KeyService {
         &self.store
     }
 
-    fn lock_meters(&self) -> MutexGuard<'_, Meters> {
-        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -360,6 +378,18 @@ struct CountedDays {
 }
 
 impl CountedDays {
+    fn add_days(&mut self, counts: Vec<UsageCount>) {
+        for count in counts {
+            self.used.entry((count.plan_id, count.key_id)).or_default().insert(count.day, count.used);
+        }
+    }
+
+    fn add_extensions(&mut self, extensions: Vec<QuotaExtension>) {
+        for extension in extensions {
+            self.extra.insert((extension.plan_id, extension.key_id, extension.period_day), extension.extra);
+        }
+    }
+
     fn of(&self, plan_id: &UsagePlanId, key_id: &ApiKeyId, period: QuotaPeriod, today: u32) -> Counted {
         let first_day = span_of(period, today).first_day;
         let days = self.used.get(&(plan_id.clone(), key_id.clone()));
@@ -368,6 +398,24 @@ impl CountedDays {
         let extra = self.extra.get(&(plan_id.clone(), key_id.clone(), first_day)).copied().unwrap_or(0);
         Counted { today, used_today, used_in_period, extra }
     }
+}
+
+/// The first day of the longest period that today lies in.
+fn first_that_counts(today: u32) -> u32 {
+    span_of(QuotaPeriod::Month, today).first_day.min(span_of(QuotaPeriod::Week, today).first_day)
+}
+
+fn insert(table: &mut KeyTable, api_key: ApiKey, plans: Vec<PlanEntry>, now_unix: i64) {
+    let ApiKey { id, digest, former, enabled, expires_at, source_ranges, .. } = api_key;
+    // What was stored was checked; a range that is none would open the key to everybody, so it closes it instead.
+    let source_ranges = source_ranges.iter().map(|range| range.parse().unwrap_or_else(|_| nobody())).collect();
+    let key = Arc::new(KeyEntry { id, enabled, expires_at, source_ranges, plans });
+    if let Some(former) = former
+        && former.retires_at > now_unix
+    {
+        table.by_digest.entry(former.digest).or_insert(KeyMatch { key: key.clone(), retires_at: Some(former.retires_at) });
+    }
+    table.by_digest.insert(digest, KeyMatch { key, retires_at: None });
 }
 
 fn plan_entry(plan: Arc<UsagePlan>, key_id: &ApiKeyId, meters: &mut Meters, counted: &CountedDays, today: u32) -> PlanEntry {

@@ -189,6 +189,21 @@ impl Store {
         Ok(keys)
     }
 
+    /// The key with this id, else the keys with this name, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn api_keys_called(&self, id_or_name: &str) -> Result<Vec<ApiKey>, StoreError> {
+        let connection = self.connection();
+        let sql = format!("SELECT {COLUMNS} FROM api_key WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC, created_at DESC, rowid DESC");
+        let mut select = connection.prepare_cached(&sql)?;
+        let mut keys: Vec<ApiKey> = select.query_map([id_or_name], api_key)?.collect::<Result<_, _>>()?;
+        if keys.first().is_some_and(|key| key.id.0 == id_or_name) {
+            keys.truncate(1);
+        }
+        Ok(keys)
+    }
+
     /// A key's value, unsealed; `None` when there is no such key, or its value was not kept.
     ///
     /// # Errors

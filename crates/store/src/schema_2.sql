@@ -48,5 +48,8 @@ CREATE TABLE actor_usage (
     PRIMARY KEY (key_id, actor, day)
 ) STRICT, WITHOUT ROWID;
 
+-- A key is named on the command line.
+CREATE INDEX api_key_by_name ON api_key (name);
+
 -- A deleted key leaves its plans without a walk through all of them.
 CREATE INDEX usage_plan_key_by_key ON usage_plan_key (key_id);

@@ -81,11 +81,20 @@ impl Store {
         let connection = self.connection();
         let sql = "SELECT plan_id, key_id, day, used FROM usage WHERE day BETWEEN ?1 AND ?2 ORDER BY day, plan_id, key_id";
         let mut select = connection.prepare_cached(sql)?;
-        let counts = select
-            .query_map([first, last], |row| {
-                Ok(UsageCount { plan_id: UsagePlanId(row.get(0)?), key_id: ApiKeyId(row.get(1)?), day: row.get(2)?, used: count(row, 3)? })
-            })?
-            .collect::<Result<_, _>>()?;
+        let counts = select.query_map([first, last], usage_count)?.collect::<Result<_, _>>()?;
+        Ok(counts)
+    }
+
+    /// The counts of one key under one plan on the days from `first` to `last`, in the order of days.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn usage_of(&self, plan_id: &UsagePlanId, key_id: &ApiKeyId, first: u32, last: u32) -> Result<Vec<UsageCount>, StoreError> {
+        let connection = self.connection();
+        let sql = "SELECT plan_id, key_id, day, used FROM usage
+                   WHERE plan_id = ?1 AND key_id = ?2 AND day BETWEEN ?3 AND ?4 ORDER BY day";
+        let mut select = connection.prepare_cached(sql)?;
+        let counts = select.query_map((&plan_id.0, &key_id.0, first, last), usage_count)?.collect::<Result<_, _>>()?;
         Ok(counts)
     }
 
@@ -133,6 +142,10 @@ impl Store {
             .collect::<Result<_, _>>()?;
         Ok(extensions)
     }
+}
+
+fn usage_count(row: &Row<'_>) -> rusqlite::Result<UsageCount> {
+    Ok(UsageCount { plan_id: UsagePlanId(row.get(0)?), key_id: ApiKeyId(row.get(1)?), day: row.get(2)?, used: count(row, 3)? })
 }
 
 fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {

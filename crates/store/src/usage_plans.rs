@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{OptionalExtension as _, Transaction};
+use rusqlite::Transaction;
 
 use crate::api_keys::ApiKeyId;
 use crate::database::{Store, StoreError, exists_already};
@@ -185,14 +185,16 @@ impl Store {
         Ok(plans)
     }
 
-    /// The id of the plan with this name.
+    /// The plans that a key is in, by name.
     ///
     /// # Errors
     /// [`StoreError::Sql`].
-    pub fn usage_plan_named(&self, name: &str) -> Result<Option<UsagePlanId>, StoreError> {
+    pub fn usage_plan_ids_of(&self, key_id: &ApiKeyId) -> Result<Vec<UsagePlanId>, StoreError> {
         let connection = self.connection();
-        let mut select = connection.prepare_cached("SELECT id FROM usage_plan WHERE name = ?1")?;
-        Ok(select.query_row([name], |row| row.get(0).map(UsagePlanId)).optional()?)
+        let sql = "SELECT id FROM usage_plan JOIN usage_plan_key ON plan_id = id WHERE key_id = ?1 ORDER BY name";
+        let mut select = connection.prepare_cached(sql)?;
+        let ids = select.query_map([&key_id.0], |row| row.get(0).map(UsagePlanId))?.collect::<Result<_, _>>()?;
+        Ok(ids)
     }
 
     /// Deletes a plan; its keys stay, and what was counted. Returns whether there was one.

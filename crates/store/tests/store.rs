@@ -126,6 +126,26 @@ fn an_import_changes_the_keys_it_knows_and_is_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_key_is_found_by_its_id_before_others_by_their_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let values = ["1", "2", "3"].map(|digit| SecretText::new(digit.repeat(20)));
+    let named = |name: &str| ApiKeyChange { name: Some(name.to_owned()), ..ApiKeyChange::default() };
+    let one = NewApiKey { about: named("k2"), ..key("k1", &values[0]) };
+    let three = NewApiKey { about: named("twice"), ..key("k3", &values[2]) };
+    store.add_api_keys(&[one, NewApiKey { about: named("twice"), ..key("k2", &values[1]) }, three]).unwrap();
+    let called = |name: &str| store.api_keys_called(name).unwrap().into_iter().map(|key| key.id.0).collect::<Vec<_>>().join(" ");
+    assert_eq!([called("k2"), called("twice"), called("nobody")], ["k2", "k3 k2", ""]);
+    store.put_usage_plan(&plan("basic")).unwrap();
+    store.join_usage_plan(&plan("basic").id, &ApiKeyId("k2".to_owned())).unwrap();
+    assert_eq!(store.usage_plan_ids_of(&ApiKeyId("k2".to_owned())).unwrap(), [plan("basic").id]);
+    let count = UsageCount { plan_id: plan("basic").id, key_id: ApiKeyId("k2".to_owned()), day: 3, used: 5 };
+    store.write_usage(std::slice::from_ref(&count), &[]).unwrap();
+    assert_eq!(store.usage_of(&count.plan_id, &count.key_id, 3, 9).unwrap(), [count.clone()]);
+    assert_eq!(store.usage_of(&count.plan_id, &count.key_id, 4, 9).unwrap(), []);
+}
+
+#[test]
 fn a_deleted_key_or_plan_leaves_its_counts() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());

@@ -67,9 +67,9 @@ impl KeyService {
             let id = ApiKeyId(key::generate_id().map_err(KeyServiceError::Random)?);
             keys.push(NewApiKey { id, value: &row.value, keep_value: self.keep_values, about: row.about.clone(), plan_ids, now: now_unix });
         }
-        let mut meters = self.lock_meters();
+        let mut state = self.lock();
         let ids = self.store.import_api_keys(&keys)?;
-        self.rebuild(&mut meters, now_unix)?;
+        self.rebuild(&mut state, now_unix)?;
         Ok(ids)
     }
 }

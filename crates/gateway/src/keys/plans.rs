@@ -79,9 +79,9 @@ impl KeyService {
     }
 
     fn put_plan(&self, plan: &UsagePlan, now_unix: i64) -> Result<(), KeyServiceError> {
-        let mut meters = self.lock_meters();
+        let mut state = self.lock();
         self.store.put_usage_plan(plan)?;
-        Ok(self.rebuild(&mut meters, now_unix)?)
+        Ok(self.rebuild(&mut state, now_unix)?)
     }
 
     /// Deletes a plan; its keys stay and open nothing by it any more.
@@ -90,9 +90,9 @@ impl KeyService {
     /// See [`KeyServiceError`].
     pub fn delete_plan(&self, id_or_name: &str, now_unix: i64) -> Result<UsagePlan, KeyServiceError> {
         let plan = self.plan(id_or_name)?;
-        let mut meters = self.lock_meters();
+        let mut state = self.lock();
         self.store.delete_usage_plan(&plan.id)?;
-        self.rebuild(&mut meters, now_unix)?;
+        self.rebuild(&mut state, now_unix)?;
         Ok(plan)
     }
 
@@ -104,12 +104,13 @@ impl KeyService {
         let (plan, key) = (self.plan(plan)?, self.find(key)?);
         let stages: Vec<StageRef> = plan.stages.iter().map(|open| open.stage.clone()).collect();
         self.check_one_plan_a_stage(&plan.id, &key.id, &stages)?;
-        if !plan.key_ids.contains(&key.id) && self.plans()?.iter().filter(|plan| plan.key_ids.contains(&key.id)).count() >= PLANS_MAX {
+        let joined = self.store.usage_plan_ids_of(&key.id)?;
+        if !joined.contains(&plan.id) && joined.len() >= PLANS_MAX {
             return Err(KeyServiceError::Invalid(format!("{} is in {PLANS_MAX} usage plans already, which is the most", key.name)));
         }
-        let mut meters = self.lock_meters();
+        let mut state = self.lock();
         self.store.join_usage_plan(&plan.id, &key.id)?;
-        Ok(self.rebuild(&mut meters, now_unix)?)
+        Ok(self.refresh(&mut state, &key.id, now_unix)?)
     }
 
     /// Takes a key out of a plan.
@@ -118,11 +119,11 @@ impl KeyService {
     /// See [`KeyServiceError`].
     pub fn leave_plan(&self, plan: &str, key: &str, now_unix: i64) -> Result<(), KeyServiceError> {
         let (plan, key) = (self.plan(plan)?, self.find(key)?);
-        let mut meters = self.lock_meters();
+        let mut state = self.lock();
         if !self.store.leave_usage_plan(&plan.id, &key.id)? {
             return Err(KeyServiceError::Invalid(format!("{} is not in the usage plan {}", key.name, plan.name)));
         }
-        Ok(self.rebuild(&mut meters, now_unix)?)
+        Ok(self.refresh(&mut state, &key.id, now_unix)?)
     }
 
     fn check_one_plan_a_stage(&self, plan_id: &UsagePlanId, key_id: &ApiKeyId, stages: &[StageRef]) -> Result<(), KeyServiceError> {

@@ -72,8 +72,8 @@ impl KeyService {
         }
         let mut extra = BTreeMap::new();
         {
-            let meters = self.lock_meters();
-            for ((plan_id, key_id), meter) in meters.iter() {
+            let state = self.lock();
+            for ((plan_id, key_id), meter) in &state.meters {
                 let used = meter.used_on(today);
                 if used > 0 && (since..=last).contains(&today) {
                     counts.insert((today, plan_id.clone(), key_id.clone()), used);
@@ -128,8 +128,8 @@ impl KeyService {
         };
         let quota = plan.quota.expect("plans without a quota were put aside");
         let today = day_of(now_unix);
-        let meters = self.lock_meters();
-        let meter = meters.get(&(plan.id.clone(), key.id.clone())).ok_or_else(|| KeyServiceError::NoSuchKey(key.name.clone()))?;
+        let state = self.lock();
+        let meter = state.meters.get(&(plan.id.clone(), key.id.clone())).ok_or_else(|| KeyServiceError::NoSuchKey(key.name.clone()))?;
         let period_day = span_of(meter.period, today).first_day;
         let granted = meter.extra(today).saturating_add(extra);
         let (plan_id, key_id) = (plan.id.clone(), key.id.clone());
