@@ -141,7 +141,7 @@ fn a_key_is_found_by_its_id_before_others_by_their_name() {
     assert_eq!(store.usage_plan_ids_of(&ApiKeyId("k2".to_owned())).unwrap(), [plan("basic").id]);
     let count = UsageCount { plan_id: plan("basic").id, key_id: ApiKeyId("k2".to_owned()), day: 3, used: 5 };
     store.write_usage(std::slice::from_ref(&count), &[]).unwrap();
-    assert_eq!(store.usage_of(&count.plan_id, &count.key_id, 3, 9).unwrap(), [count.clone()]);
+    assert_eq!(store.usage_of(&count.plan_id, &count.key_id, 3, 9).unwrap(), std::slice::from_ref(&count));
     assert_eq!(store.usage_of(&count.plan_id, &count.key_id, 4, 9).unwrap(), []);
 }
 
