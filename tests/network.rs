@@ -99,22 +99,27 @@ async fn who_breaks_the_rules_of_http_is_refused_and_the_next_caller_served() {
         let answer = say(&host, request.as_bytes()).await;
         assert!(answer.starts_with(expected), "{request:?}: {answer:?}");
         // One request gets one answer: nothing of it is taken for another.
-        assert_eq!(answer.matches("HTTP/1.1 ").count(), usize::from(!expected.is_empty()), "{request:?}: {answer:?}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{request:?}: {answer:?}");
     };
     let head = "POST /prod/invoke HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
-    check(&format!("{head}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"), "HTTP/1.1 400").await;
-    check(&format!("{head}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"), "HTTP/1.1 400").await;
-    check(&format!("{head}Content-Length: -5\r\n\r\nhello"), "HTTP/1.1 400").await;
+    check(&format!("{head}Content-Length: 5\r\nContent-Length: 6\r\n\r\n"), "HTTP/1.1 400").await;
+    check(&format!("{head}Transfer-Encoding: chunked, identity\r\n\r\n"), "HTTP/1.1 400").await;
+    check(&format!("{head}Content-Length: -5\r\n\r\n"), "HTTP/1.1 400").await;
     check(&format!("{head}Bad Header: x\r\n\r\n"), "HTTP/1.1 400").await;
-    check(&format!("{head}X: {}\r\n\r\n", "x".repeat(100_000)), "HTTP/1.1 431").await;
     check("POST  HTTP/1.1\r\n\r\n", "HTTP/1.1 400").await;
     check("\u{16}\u{3}\u{1} not HTTP at all\r\n\r\n", "HTTP/1.1 400").await;
-    check(&format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(100_000)), "HTTP/1.1 4").await;
+
+    // Who is still sending when the connection is closed may lose the answer on the way (RFC 9112, section 9.6), but gets no other.
+    let check_cut = async |request: &str| {
+        let answer = say(&host, request.as_bytes()).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{request:?}: {answer:?}");
+        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{request:?}: {answer:?}");
+    };
+    check_cut(&format!("{head}X: {}\r\n\r\n", "x".repeat(100_000))).await;
+    check_cut(&format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(100_000))).await;
     // With both lengths the chunks count, and what follows them is no second request of somebody's.
-    let smuggled =
-        format!("{head}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
-    let answer = say(&host, smuggled.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 4") && !answer.contains("\"ok\""), "{answer:?}");
+    let both = "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    check_cut(&format!("{head}{both}GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).await;
     // Paths are not made sense of: what is not declared is not there.
     for path in ["/prod/../prod/invoke", "/prod/%69nvoke", "/prod%2finvoke", "/prod/invoke%00", "/%ff/invoke", "//prod/invoke"] {
         let answer = say(&host, format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await;
