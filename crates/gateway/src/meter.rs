@@ -92,7 +92,7 @@ pub struct Meter {
     pub key_id: ApiKeyId,
     /// Its speed.
     pub bucket: TokenBucket,
-    /// The period that the quota is for; [`Meter::period_count`] belongs to it.
+    /// The period that the quota is for.
     pub period: QuotaPeriod,
     /// The buckets of methods with a throttle of their own, by stage and method.
     method_buckets: Mutex<HashMap<String, Arc<TokenBucket>>>,
