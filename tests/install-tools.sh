@@ -14,9 +14,9 @@ if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
 fi
 
 missing=()
-[ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null || missing+=(chromium)
+[ -n "${CHROMIUM:-}" ] || [ -n "$(command -v chromium)" ] || missing+=(chromium)
 for program in curl openssl; do
-    command -v "$program" >/dev/null || missing+=("$program")
+    [ -n "$(command -v "$program")" ] || missing+=("$program")
 done
 if [ ${#missing[@]} -gt 0 ]; then
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
