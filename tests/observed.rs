@@ -66,7 +66,7 @@ async fn every_request_has_a_line_and_is_counted() {
     assert_eq!(good["responseLength"], answer.body.len().to_string());
     let keys = host.run_json(&["keys", "list", "--json"]).await;
     assert_eq!(good["apiKeyId"], keys["keys"][0]["id"]);
-    let wrong = lines.iter().find(|line| line["errorType"] == "ForbiddenException").unwrap();
+    let wrong = lines.iter().find(|line| line["errorType"] == "INVALID_API_KEY").unwrap();
     assert_eq!((&wrong["apiKeyId"], &wrong["integrationStatus"]), (&json!("-"), &json!("-")));
     let text = text.join("\n");
     assert!(!text.contains(host.key()) && !text.contains("Rumpelstiltskin") && !text.contains("wrong-key"), "{text}");

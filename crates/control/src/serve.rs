@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use frontdesk_aws::ServiceError;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
-use frontdesk_gateway::KeyService;
 use frontdesk_gateway::metrics::TEXT_TYPE;
+use frontdesk_gateway::{ApiService, KeyService};
 use frontdesk_runtime::{HostedAgent, ResponseBody};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, header};
@@ -14,6 +14,7 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use time::OffsetDateTime;
 
+use crate::apigateway;
 use crate::data_plane::{self, DataPlane};
 use crate::host_api::{self, Call, HostRooms, StatusSource};
 use crate::identity::{Identities, Principal};
@@ -32,6 +33,7 @@ pub struct Control {
     signing_keys: SigningKeys,
     agents: Vec<HostedAgent>,
     keys: Arc<KeyService>,
+    apis: Arc<ApiService>,
     status: StatusSource,
     metrics: Option<MetricsSource>,
 }
@@ -43,17 +45,18 @@ impl std::fmt::Debug for Control {
 }
 
 impl Control {
-    /// A control face over these agents and keys, for these principals. With `metrics` it answers `GET /metrics`, unsigned.
+    /// A control face over these agents, keys and APIs, for these principals. With `metrics` it answers `GET /metrics`, unsigned.
     #[must_use]
     pub fn new(
         region: String,
         identities: Identities,
         agents: Vec<HostedAgent>,
         keys: Arc<KeyService>,
+        apis: Arc<ApiService>,
         status: StatusSource,
         metrics: Option<MetricsSource>,
     ) -> Control {
-        Control { region, identities, signing_keys: SigningKeys::new(), agents, keys, status, metrics }
+        Control { region, identities, signing_keys: SigningKeys::new(), agents, keys, apis, status, metrics }
     }
 
     /// Answers one request. The answer is AWS's in every case, its errors too.
@@ -88,6 +91,14 @@ impl Control {
             let call = Call { operation, parameters, query, body, principal, now_unix: now().unix_timestamp() };
             let rooms = HostRooms { region: &self.region, source: &self.status, agents: &self.agents, keys: self.keys.clone() };
             Ok(host_api::perform(call, rooms).await?.map(full))
+        } else if let Some((operation, parameters)) = operation::find(apigateway::OPERATIONS, &verb, &path) {
+            let (parts, body) = whole_body(request).await?;
+            let principal = self.authenticate(&parts, &body, apigateway::SERVICE)?;
+            apigateway::authorize(principal, &self.region, &verb, &path)?;
+            let query = parts.uri.query().unwrap_or_default().to_owned();
+            let call = apigateway::Call { operation: operation.id, parameters, query, body, now_unix: now().unix_timestamp() };
+            let rooms = apigateway::Rooms { apis: self.apis.clone(), keys: self.keys.clone() };
+            Ok(apigateway::perform(call, rooms).await?.map(full))
         } else if let Some(metrics) = self.metrics.as_ref().filter(|_| verb == Method::GET && path == "/metrics") {
             let mut response = Response::new(full(metrics().into()));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_TYPE));

@@ -16,14 +16,14 @@ use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_aws::policy::Policy;
 use frontdesk_control::{Control, Identities, MetricsSource, Principal, StatusSource};
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
+use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
 use frontdesk_gateway::integration::{Answering, Body};
 use frontdesk_gateway::metrics::{self, Metrics};
-use frontdesk_gateway::model::RestApi;
 use frontdesk_gateway::tls::Tls;
 use frontdesk_gateway::{
-    Actor, Caller, CreatedKey, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, Listener, ListenerLimits, Observers,
-    UsageWriter,
+    Actor, ApiService, Backends, Caller, CreatedKey, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, Listener,
+    ListenerLimits, Observers, UsageWriter,
 };
 use frontdesk_process::{LogFile, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
@@ -39,12 +39,10 @@ use crate::agent_metrics::AgentMetrics;
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
 use crate::settings::{self, CacheScopeSetting, QuotaPeriodSetting, Settings};
-use crate::transport::InProcess;
+use crate::transport::{ControlEnd, InProcess};
 
-/// The name under which `/invoke` finds the proxy.
-const PROXY: &str = "agentcore-proxy";
-/// The name under which `/stream` finds it.
-const STREAMING_PROXY: &str = "agentcore-proxy-streaming";
+/// The name of the function that is the proxy: the host's own, not one that anybody deployed.
+const PROXY: &str = "frontdesk-proxy";
 /// Variables that an agent inherits: where programs, homes, certificates and proxies are. Nothing else of the host's environment reaches it.
 const INHERITED: [&str; 13] = [
     "PATH",
@@ -130,11 +128,9 @@ impl Host {
         };
         let control_listener =
             Listener { socket: control_listener, limits: ListenerLimits::default(), tls: None, connections: Default::default() };
-        let observers = Observers { access_log, metrics };
-        let metrics = settings.control.metrics.then(|| metrics_source(registry, &observers));
-        let region = settings.region.clone();
-        let control = Arc::new(Control::new(region, identities, vec![agent.clone()], keys.clone(), status, metrics));
-
+        let observers = Observers { access_log, metrics: metrics.clone() };
+        let source = settings.control.metrics.then(|| metrics_source(registry, &observers));
+        let control_end = ControlEnd::default();
         let proxy = Proxy::new(
             ProxySettings {
                 agent_runtime_arn: agent_runtime_arn.clone(),
@@ -143,15 +139,22 @@ impl Host {
                 prompt_chars_max: settings.gateway.prompt_chars_max,
             },
             proxy_role.credentials,
-            Arc::new(InProcess::new(control.clone())),
+            Arc::new(InProcess::new(control_end.clone())),
         )?;
+        let proxy_arn = format!("arn:aws:lambda:{}:{}:function:{PROXY}", settings.region, settings.account_id);
+        let function: Arc<dyn Integration> = Arc::new(ProxyIntegration { proxy: Arc::new(proxy) });
+        let backends = Backends::new(HashMap::from([(proxy_arn.clone(), function)]))
+            .context("failed to read this machine's certificate authorities (SSL_CERT_FILE names others)")?;
         let cache = cache_settings(settings);
-        let api = RestApi::for_agent(rest_api_id, "AgentCore-FAQ-API".to_owned(), &settings.gateway.stage, PROXY, STREAMING_PROXY, cache);
-        let proxy = Arc::new(proxy);
-        let integrations: HashMap<_, Arc<dyn Integration>> = HashMap::from([
-            (PROXY, Arc::new(ProxyIntegration { proxy: proxy.clone(), is_streaming: false }) as Arc<dyn Integration>),
-            (STREAMING_PROXY, Arc::new(ProxyIntegration { proxy, is_streaming: true })),
-        ]);
+        let apis = ApiService::open(store.clone(), settings.account_id.clone(), rest_api_id.clone(), backends, cache, metrics)?;
+        let apis = Arc::new(apis);
+        let stage = settings.gateway.stage.clone();
+        let cache_ttl_s = settings.gateway.cache_ttl_s;
+        seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s }, now_unix)?;
+        let region = settings.region.clone();
+        let control = Control::new(region, identities, vec![agent.clone()], keys.clone(), apis.clone(), status, source);
+        let control = Arc::new(control);
+        control_end.put(&control);
         let limits = GatewayLimits {
             body_bytes_max: settings.gateway.body_bytes_max,
             integration_timeout: Duration::from_millis(settings.gateway.integration_timeout_ms),
@@ -160,7 +163,7 @@ impl Host {
             trusted_proxies: settings.gateway.trusted_networks()?,
             ..GatewayLimits::default()
         };
-        let gateway = Arc::new(Gateway::new(&[api], keys.clone(), integrations, limits, observers));
+        let gateway = Arc::new(Gateway::new(apis, keys.clone(), limits, observers));
 
         Ok(Host {
             run,
@@ -314,14 +317,13 @@ fn tls(settings: &Settings) -> anyhow::Result<Option<Tls>> {
     Ok(Some(Tls::open(certificate, key).context("gateway.tls_certificate, gateway.tls_key")?))
 }
 
-fn cache_settings(settings: &Settings) -> Option<CacheSettings> {
+fn cache_settings(settings: &Settings) -> CacheSettings {
     let gateway = &settings.gateway;
     let scope = match gateway.cache_scope {
         CacheScopeSetting::Key => CacheScope::PerKey,
         CacheScopeSetting::Shared => CacheScope::Shared,
     };
-    let cache = CacheSettings { ttl: Duration::from_secs(gateway.cache_ttl_s), scope, bytes_max: gateway.cache_bytes_max };
-    (gateway.cache_ttl_s > 0).then_some(cache)
+    CacheSettings { scope, bytes_max: gateway.cache_bytes_max }
 }
 
 /// The access log: standard output, a file, or none.
@@ -382,16 +384,16 @@ fn now_unix() -> i64 {
 /// The gateway's seam, filled by the proxy.
 struct ProxyIntegration {
     proxy: Arc<Proxy>,
-    is_streaming: bool,
 }
 
 impl Integration for ProxyIntegration {
     fn call(&self, request: Request<Body>) -> Answering {
-        let (proxy, is_streaming) = (self.proxy.clone(), self.is_streaming);
+        let proxy = self.proxy.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(|| IntegrationError::Failed("no caller".into()))?;
             let body = body.collect().await.map_err(IntegrationError::Failed)?.to_bytes();
+            let is_streaming = caller.is_streaming;
             let caller = frontdesk_proxy::Caller {
                 api_key_id: caller.api_key_id.map(|id| id.0),
                 request_id: caller.request_id,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use frontdesk_aws::arn::AgentRuntimeArn;
-use frontdesk_gateway::{CreatedKey, KeyService, key};
+use frontdesk_gateway::apis::agent_api::AgentApi;
+use frontdesk_gateway::{ApiService, CreatedKey, KeyService, key};
 use frontdesk_store::{
     AccessKey, ApiKeyChange, PlanStage, Quota, SecretText, Seeded, StageRef, Store, StoreError, Throttle, UsagePlan, UsagePlanId,
 };
@@ -38,6 +39,18 @@ pub(crate) fn seed(store: &Store, settings: &Settings, now_unix: i64) -> anyhow:
     seed_plan(store, settings, &rest_api_id)?;
     let root_key = root_key(store, settings, now_unix)?;
     Ok(SeededHost { rest_api_id, agent_runtime_arn, root_key })
+}
+
+/// Puts the agent's API to what the settings say, unless it was put there before: who changed it by hand keeps the change until they say something new.
+pub(crate) fn agent_api(store: &Store, apis: &ApiService, wanted: &AgentApi, now_unix: i64) -> anyhow::Result<()> {
+    let (deployment, stage) = wanted.deployed("", 0);
+    let seeded_from = serde_json::to_string(&(deployment.resources, stage))?;
+    let is_there = store.stage(&wanted.id, &wanted.stage)?.is_some();
+    if is_there && store.seeded(Seeded::RestApiSettings)?.as_ref() == Some(&seeded_from) {
+        return Ok(());
+    }
+    apis.put_agent_api(wanted, now_unix)?;
+    Ok(store.record_seeded(Seeded::RestApiSettings, &seeded_from)?)
 }
 
 /// Makes the first API key, on the first start only.

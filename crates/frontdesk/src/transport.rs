@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -30,9 +30,20 @@ pub(crate) struct InProcess {
     client: Client<Connector, Full<Bytes>>,
 }
 
+/// The end that the control face is put to once it is there: it knows the APIs, whose function the proxy is, which needs this transport.
+#[derive(Clone, Default)]
+pub(crate) struct ControlEnd(Arc<OnceLock<Weak<Control>>>);
+
+impl ControlEnd {
+    /// Puts the control face to it; the first one stays.
+    pub(crate) fn put(&self, control: &Arc<Control>) {
+        let _ = self.0.set(Arc::downgrade(control));
+    }
+}
+
 impl InProcess {
-    pub(crate) fn new(control: Arc<Control>) -> InProcess {
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_STREAMS_MAX).build(Connector { control });
+    pub(crate) fn new(end: ControlEnd) -> InProcess {
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_STREAMS_MAX).build(Connector { end });
         InProcess { client }
     }
 }
@@ -49,21 +60,21 @@ impl Transport for InProcess {
 
 #[derive(Clone)]
 struct Connector {
-    control: Arc<Control>,
+    end: ControlEnd,
 }
 
 impl tower_service::Service<Uri> for Connector {
     type Response = InMemoryStream;
-    type Error = Infallible;
-    type Future = std::future::Ready<Result<InMemoryStream, Infallible>>;
+    type Error = NoControl;
+    type Future = std::future::Ready<Result<InMemoryStream, NoControl>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NoControl>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
+        let Some(control) = self.end.0.get().and_then(Weak::upgrade) else { return std::future::ready(Err(NoControl)) };
         let (client, server) = tokio::io::duplex(STREAM_BUFFER_BYTES);
-        let control = self.control.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request| {
                 let answering = control.clone().handle(request);
@@ -75,6 +86,11 @@ impl tower_service::Service<Uri> for Connector {
         std::future::ready(Ok(InMemoryStream(TokioIo::new(client))))
     }
 }
+
+/// The host is only beginning, or ending.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no control face to call")]
+struct NoControl;
 
 struct InMemoryStream(TokioIo<DuplexStream>);
 

@@ -1,5 +1,4 @@
-//! The access log: one line a request, in a format of API Gateway's `$context` variables
-//! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html>).
+//! The access log: one line a request, in a format of API Gateway's `$context` variables.
 //!
 //! No variable holds a key, a prompt or an answer. Lines are written by a thread of their own: a slow disk slows nobody, and a full queue loses lines and
 //! counts them.
@@ -9,10 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
-use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
-
+use crate::context::Variable;
 use crate::exchange::{Ended, Exchange};
 
 /// Lines that wait for the disk.
@@ -32,81 +28,6 @@ pub const JSON: &str = concat!(
 /// The Common Log Format, as API Gateway's console offers it.
 pub const CLF: &str = "$context.identity.sourceIp $context.identity.caller $context.identity.user [$context.requestTime] \"$context.httpMethod \
                        $context.resourcePath $context.protocol\" $context.status $context.responseLength $context.requestId";
-
-const REQUEST_TIME: &[BorrowedFormatItem<'_>] = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
-
-/// A `$context` variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Variable {
-    AccountId,
-    ApiId,
-    Cache,
-    DomainName,
-    DomainPrefix,
-    ErrorMessage,
-    ErrorMessageString,
-    ErrorResponseType,
-    ExtendedRequestId,
-    HttpMethod,
-    ApiKeyId,
-    SourceIp,
-    UserAgent,
-    IntegrationLatency,
-    IntegrationStatus,
-    Path,
-    Protocol,
-    RequestId,
-    RequestTime,
-    RequestTimeEpoch,
-    ResourcePath,
-    ResponseLatency,
-    ResponseLength,
-    Stage,
-    Status,
-    Traceparent,
-    XrayTraceId,
-    /// One that AWS knows and that has no meaning here: callers have no IAM identity.
-    Absent,
-}
-
-const VARIABLES: &[(&str, Variable)] = &[
-    ("accountId", Variable::AccountId),
-    ("apiId", Variable::ApiId),
-    ("cache", Variable::Cache),
-    ("domainName", Variable::DomainName),
-    ("domainPrefix", Variable::DomainPrefix),
-    ("error.message", Variable::ErrorMessage),
-    ("error.messageString", Variable::ErrorMessageString),
-    ("error.responseType", Variable::ErrorResponseType),
-    ("extendedRequestId", Variable::ExtendedRequestId),
-    ("httpMethod", Variable::HttpMethod),
-    ("identity.accountId", Variable::Absent),
-    ("identity.apiKeyId", Variable::ApiKeyId),
-    ("identity.caller", Variable::Absent),
-    ("identity.sourceIp", Variable::SourceIp),
-    ("identity.user", Variable::Absent),
-    ("identity.userAgent", Variable::UserAgent),
-    ("identity.userArn", Variable::Absent),
-    ("integration.error", Variable::Absent),
-    ("integration.integrationStatus", Variable::IntegrationStatus),
-    ("integration.latency", Variable::IntegrationLatency),
-    ("integration.requestId", Variable::Absent),
-    ("integration.status", Variable::IntegrationStatus),
-    ("integrationLatency", Variable::IntegrationLatency),
-    ("path", Variable::Path),
-    ("protocol", Variable::Protocol),
-    ("requestId", Variable::RequestId),
-    ("requestTime", Variable::RequestTime),
-    ("requestTimeEpoch", Variable::RequestTimeEpoch),
-    ("resourceId", Variable::Absent),
-    ("resourcePath", Variable::ResourcePath),
-    ("responseLatency", Variable::ResponseLatency),
-    ("responseLength", Variable::ResponseLength),
-    ("stage", Variable::Stage),
-    ("status", Variable::Status),
-    ("traceparent", Variable::Traceparent),
-    ("xrayTraceId", Variable::XrayTraceId),
-];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
@@ -145,8 +66,7 @@ impl LogFormat {
             let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.').unwrap_or(rest.len());
             // A full stop at the end of a sentence is no part of a name.
             let name = rest[..end].trim_end_matches('.');
-            let variable = VARIABLES.iter().find(|(known, _)| *known == name).ok_or_else(|| UnknownVariable(name.to_owned()))?;
-            pieces.push(Piece::Variable(variable.1));
+            pieces.push(Piece::Variable(Variable::named(name).ok_or_else(|| UnknownVariable(name.to_owned()))?));
             rest = &rest[name.len()..];
         }
         pieces.push(Piece::Text(rest.to_owned()));
@@ -161,76 +81,17 @@ impl LogFormat {
             match piece {
                 Piece::Text(text) => line.push_str(text),
                 Piece::Variable(variable) => {
-                    let began = line.len();
-                    self.write(&mut line, *variable, account_id, exchange, ended);
-                    if line.len() == began {
-                        line.push('-');
+                    let value = variable.value(account_id, exchange, ended);
+                    match variable {
+                        _ if value.is_empty() => line.push('-'),
+                        // The one variable that brings its quotes.
+                        Variable::ErrorMessageString => line.push_str(&value),
+                        _ => self.escape(&mut line, &value),
                     }
                 }
             }
         }
         line
-    }
-
-    fn write(&self, line: &mut String, variable: Variable, account_id: &str, exchange: &Exchange, ended: Ended) {
-        let names = exchange.route.as_ref().map(|route| &route.names);
-        let name_of = |pick: fn(&crate::route::RouteNames) -> &str| names.map_or("", |names| pick(names));
-        let written = match variable {
-            Variable::AccountId => return self.escape(line, account_id),
-            Variable::ApiId => return self.escape(line, name_of(|names| &names.api_id)),
-            Variable::Stage => return self.escape(line, name_of(|names| &names.stage)),
-            Variable::ResourcePath => return self.escape(line, name_of(|names| &names.resource)),
-            Variable::DomainName => return self.escape(line, exchange.host.as_deref().unwrap_or_default()),
-            Variable::DomainPrefix => {
-                let host = exchange.host.as_deref().unwrap_or_default();
-                return self.escape(line, host.split_once('.').map_or(host, |(prefix, _)| prefix));
-            }
-            Variable::Path => return self.escape(line, &exchange.path),
-            Variable::HttpMethod => return self.escape(line, exchange.verb.as_str()),
-            Variable::UserAgent => {
-                let user_agent = exchange.user_agent.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
-                return self.escape(line, user_agent.as_deref().unwrap_or_default());
-            }
-            Variable::XrayTraceId => return self.escape(line, &exchange.trace.amzn_trace_id),
-            Variable::Traceparent => return self.escape(line, &exchange.trace.traceparent),
-            Variable::ErrorMessage => return self.escape(line, exchange.refusal.map_or("", |answer| answer.message())),
-            Variable::ErrorMessageString => match exchange.refusal {
-                Some(answer) => write!(line, "{:?}", answer.message()),
-                None => Ok(()),
-            },
-            Variable::ErrorResponseType => return self.escape(line, exchange.refusal.map_or("", |answer| answer.error_type())),
-            Variable::ApiKeyId => return self.escape(line, exchange.api_key_id.as_ref().map_or("", |id| &id.0)),
-            Variable::Cache => {
-                line.push_str(match exchange.cache {
-                    Some(crate::exchange::CacheUse::Hit) => "hit",
-                    Some(crate::exchange::CacheUse::Miss) => "miss",
-                    None => "",
-                });
-                Ok(())
-            }
-            Variable::RequestId => write!(line, "{}", exchange.request_id),
-            Variable::ExtendedRequestId => write!(line, "{}", crate::answer::extended_request_id(exchange.request_id)),
-            Variable::SourceIp => write!(line, "{}", exchange.source_ip),
-            Variable::Protocol => write!(line, "{:?}", exchange.version),
-            Variable::Status => write!(line, "{}", exchange.status.as_u16()),
-            Variable::RequestTimeEpoch => write!(line, "{}", exchange.began.unix_ms),
-            Variable::RequestTime => {
-                let at = OffsetDateTime::from_unix_timestamp(exchange.began.unix_seconds()).ok();
-                write!(line, "{}", at.and_then(|at| at.format(REQUEST_TIME).ok()).unwrap_or_default())
-            }
-            Variable::ResponseLatency => write!(line, "{}", ended.latency.as_millis()),
-            Variable::ResponseLength => write!(line, "{}", ended.response_bytes),
-            Variable::IntegrationStatus => match exchange.integration {
-                Some((status, _)) => write!(line, "{}", status.as_u16()),
-                None => Ok(()),
-            },
-            Variable::IntegrationLatency => match exchange.integration {
-                Some((_, latency)) => write!(line, "{}", latency.as_millis()),
-                None => Ok(()),
-            },
-            Variable::Absent => Ok(()),
-        };
-        written.expect("writing to a text does not fail");
     }
 
     /// What a caller writes must not end the line or the value that it stands in.
@@ -333,7 +194,7 @@ mod tests {
     #[test]
     fn variables_stand_among_any_text() {
         check("$context.status, $context.path.", "403, /prod/invoke.");
-        check("[$context.error.messageString] $context.error.responseType", "[\"Forbidden\"] ForbiddenException");
+        check("[$context.error.messageString] $context.error.responseType", "[\"Forbidden\"] INVALID_API_KEY");
         check("$context.integrationLatency/$context.responseLatency $context.requestTimeEpoch", "7/9 1583349317135");
         check("$context.domainPrefix", "abc");
     }

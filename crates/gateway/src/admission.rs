@@ -101,10 +101,19 @@ pub struct Asking<'a> {
     pub resource: &'a str,
     /// The method's verb in the API.
     pub verb: &'a str,
-    /// The speed of all keys together.
-    pub shared: (&'a TokenBucket, Throttle),
+    /// The speeds of all callers together.
+    pub speeds: Speeds<'a>,
     /// When.
     pub now: Now,
+}
+
+/// The speeds of all callers together.
+#[derive(Debug, Clone, Copy)]
+pub struct Speeds<'a> {
+    /// The method's in its stage, if the stage sets one.
+    pub stage: Option<(&'a TokenBucket, Throttle)>,
+    /// Everything's, as an AWS account has it.
+    pub shared: (&'a TokenBucket, Throttle),
 }
 
 /// What was decided, and on whom.
@@ -131,12 +140,21 @@ pub fn admit(keys: &KeyTable, asking: &Asking<'_>) -> Decision {
     let Some(entry) = plan_for(key, asking) else { return refused(Some(key.clone()), GatewayAnswer::Forbidden) };
     let refusal = throttle(entry, asking)
         .and_then(|()| throttle_method(entry, asking))
-        .and_then(|()| take(asking.shared.0, asking.shared.1, asking.now))
+        .and_then(|()| admit_anyone(asking.speeds, asking.now))
         // Quota is charged after throttling: a request turned away for speed must not use up the day's allowance.
         .and_then(|()| charge(entry, asking.now))
         .err();
     let limits = Some(limits_left(entry, asking.now));
     Decision { key: Some(key.clone()), meter: Some(entry.meter.clone()), limits, refusal }
+}
+
+/// Decides on the speeds of all callers together; all that is asked of a request to a method that requires no key.
+///
+/// # Errors
+/// `Too Many Requests`.
+pub fn admit_anyone(speeds: Speeds<'_>, now: Now) -> Result<(), GatewayAnswer> {
+    let stage = speeds.stage.map_or(Ok(()), |(bucket, throttle)| take(bucket, throttle, now));
+    stage.and_then(|()| take(speeds.shared.0, speeds.shared.1, now))
 }
 
 /// The table is keyed by an HMAC under a secret key, so how long the look-up takes tells nothing about a value that would match.
@@ -262,8 +280,8 @@ mod tests {
     fn asking(digest: Option<KeyDigest>, at_seconds: i64) -> Asking<'static> {
         let now = Now { unix_ms: at_seconds * 1000, monotonic_ns: at_seconds.unsigned_abs() * 1_000_000_000 };
         let source_ip = "192.0.2.7".parse().unwrap();
-        let shared = unlimited();
-        Asking { digest, source_ip, api_id: "api", stage: "prod", resource: "/invoke", verb: "POST", shared, now }
+        let speeds = Speeds { stage: None, shared: unlimited() };
+        Asking { digest, source_ip, api_id: "api", stage: "prod", resource: "/invoke", verb: "POST", speeds, now }
     }
 
     /// A request, and what it is told: the key's name or the refusal.
@@ -319,10 +337,12 @@ mod tests {
     #[test]
     fn all_keys_together_have_a_speed_and_being_over_it_costs_no_quota() {
         let (table, bucket) = (table(10, 1), TokenBucket::default());
-        let asking = Asking { shared: (&bucket, Throttle { rate_limit: 1.0, burst_limit: 1 }), ..asking(Some(GOOD), 0) };
-        bucket.take(asking.shared.1, 0).unwrap();
+        let slow = (&bucket, Throttle { rate_limit: 1.0, burst_limit: 1 });
+        let asking = Asking { speeds: Speeds { stage: None, shared: slow }, ..asking(Some(GOOD), 0) };
+        bucket.take(slow.1, 0).unwrap();
         check(&table, &asking, "Too Many Requests");
-        check(&table, &Asking { shared: unlimited(), ..asking }, "good");
+        check(&table, &Asking { speeds: Speeds { stage: Some(slow), shared: unlimited() }, ..asking }, "Too Many Requests");
+        check(&table, &Asking { speeds: Speeds { stage: None, shared: unlimited() }, ..asking }, "good");
     }
 
     #[test]

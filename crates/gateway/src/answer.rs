@@ -34,6 +34,10 @@ pub enum GatewayAnswer {
     EndpointTimeout,
     /// The integration broke.
     InternalServerError,
+    /// The backend cannot be reached, or what it answers is no HTTP.
+    EndpointUnreachable,
+    /// No template of the integration is for the body's media type, and it may not pass as it is.
+    UnsupportedMediaType,
     /// More connections or calls than this machine is set to serve.
     Overloaded,
 }
@@ -47,7 +51,8 @@ impl GatewayAnswer {
             Self::TooManyRequests { .. } | Self::LimitExceeded { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::RequestTooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadBody => StatusCode::BAD_REQUEST,
-            Self::EndpointTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::EndpointTimeout | Self::EndpointUnreachable => StatusCode::GATEWAY_TIMEOUT,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InternalServerError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -65,6 +70,8 @@ impl GatewayAnswer {
             Self::BadBody => "Invalid request body",
             Self::EndpointTimeout => "Endpoint request timed out",
             Self::InternalServerError => "Internal server error",
+            Self::EndpointUnreachable => "Network error communicating with endpoint",
+            Self::UnsupportedMediaType => "Unsupported Media Type",
             Self::Overloaded => "Service Unavailable",
         }
     }
@@ -78,9 +85,28 @@ impl GatewayAnswer {
             Self::TooManyRequests { .. } => "TooManyRequestsException",
             Self::LimitExceeded { .. } => "LimitExceededException",
             Self::RequestTooLong => "RequestTooLargeException",
-            Self::BadBody => "BadRequestException",
-            Self::EndpointTimeout | Self::InternalServerError => "InternalServerErrorException",
+            Self::BadBody | Self::UnsupportedMediaType => "BadRequestException",
+            Self::EndpointTimeout | Self::InternalServerError | Self::EndpointUnreachable => "InternalServerErrorException",
             Self::Overloaded => "ServiceUnavailableException",
+        }
+    }
+
+    /// The gateway response type that an API may have its own answer for.
+    #[must_use]
+    pub fn response_type(self) -> &'static str {
+        match self {
+            Self::Forbidden => "INVALID_API_KEY",
+            Self::MissingAuthenticationToken => "MISSING_AUTHENTICATION_TOKEN",
+            Self::TooManyRequests { .. } => "THROTTLED",
+            Self::LimitExceeded { .. } => "QUOTA_EXCEEDED",
+            Self::RequestTooLong => "REQUEST_TOO_LARGE",
+            Self::BadBody => "BAD_REQUEST_BODY",
+            Self::EndpointTimeout => "INTEGRATION_TIMEOUT",
+            Self::InternalServerError => "API_CONFIGURATION_ERROR",
+            Self::EndpointUnreachable => "INTEGRATION_FAILURE",
+            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            // Not one of API Gateway's; `DEFAULT_5XX` stands for it.
+            Self::Overloaded => "OVERLOADED",
         }
     }
 

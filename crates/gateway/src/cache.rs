@@ -29,8 +29,6 @@ pub enum CacheScope {
 /// What the cache of a stage does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// How long an answer is given again.
-    pub ttl: Duration,
     /// Who shares it.
     pub scope: CacheScope,
     /// Memory for answers; the least used go first.
@@ -92,16 +90,21 @@ impl ResponseCache {
         CacheKey(digest.finalize().into())
     }
 
-    /// The answer for a key, unless it is too old, or the caller wants a new one (`Cache-Control: max-age=0` or `no-cache`).
+    /// Forgets everything.
+    pub fn flush(&self) {
+        self.entries.clear();
+    }
+
+    /// The answer for a key, unless it is older than `ttl`, or the caller wants a new one (`Cache-Control: max-age=0` or `no-cache`).
     #[must_use]
-    pub fn find(&self, key: &CacheKey, request: &HeaderMap, now: Now) -> Option<Response<Body>> {
+    pub fn find(&self, key: &CacheKey, request: &HeaderMap, ttl: Duration, now: Now) -> Option<Response<Body>> {
         if wants_new(request) {
             self.entries.remove(key);
             return None;
         }
         let entry = self.entries.get(key)?;
         let age = Duration::from_nanos(now.monotonic_ns.saturating_sub(entry.stored_ns));
-        let Some(left) = self.settings.ttl.checked_sub(age).filter(|left| !left.is_zero()) else {
+        let Some(left) = ttl.checked_sub(age).filter(|left| !left.is_zero()) else {
             self.entries.remove(key);
             return None;
         };
@@ -168,11 +171,13 @@ mod tests {
     }
 
     fn cache(scope: CacheScope) -> ResponseCache {
-        ResponseCache::new(CacheSettings { ttl: Duration::from_secs(300), scope, bytes_max: 1 << 20 })
+        ResponseCache::new(CacheSettings { scope, bytes_max: 1 << 20 })
     }
 
     fn found(cache: &ResponseCache, key: &CacheKey, request: &HeaderMap, now: Now) -> Option<String> {
-        cache.find(key, request, now).map(|response| response.headers()["cache-status"].to_str().unwrap().to_owned())
+        cache
+            .find(key, request, Duration::from_secs(300), now)
+            .map(|response| response.headers()["cache-status"].to_str().unwrap().to_owned())
     }
 
     #[test]

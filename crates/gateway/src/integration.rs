@@ -30,6 +30,8 @@ pub struct Caller {
     pub api_key_id: Option<ApiKeyId>,
     /// Who is at the other end of the connection.
     pub source_ip: IpAddr,
+    /// Whether the answer is handed on while it comes.
+    pub is_streaming: bool,
     /// The time that is left for an answer.
     pub time_left: Duration,
 }

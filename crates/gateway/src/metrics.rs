@@ -29,7 +29,7 @@ pub fn text(registry: &Registry) -> String {
 }
 
 /// A method's labels.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct MethodLabels {
     /// The API's name.
     pub api_name: String,
@@ -137,6 +137,8 @@ impl Metrics {
             GatewayAnswer::BadBody => "bad_body",
             GatewayAnswer::EndpointTimeout => "integration_timeout",
             GatewayAnswer::InternalServerError => "integration_failed",
+            GatewayAnswer::EndpointUnreachable => "integration_unreachable",
+            GatewayAnswer::UnsupportedMediaType => "media_type",
             GatewayAnswer::Overloaded => "overloaded",
         };
         self.refused.get_or_create(&ReasonLabel { reason }).inc();

@@ -3,13 +3,24 @@
 //! Which API answers: `Host: {api-id}.execute-api.…` names one; `/restapis/{api-id}/{stage}/_user_request_/…` names one; anything else is the
 //! seeded API, at `/{stage}/…`.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
+
+use frontdesk_store::{Deployment, Method, MethodSettings, Resource, Stage, Throttle};
 
 use crate::answer::GatewayAnswer;
-use crate::cache::ResponseCache;
+use crate::backend::{Backend, Backends, OwnAnswers};
+use crate::cache::{CacheSettings, ResponseCache};
 use crate::metrics::{MethodLabels, MethodMetrics, Metrics};
-use crate::model::{Method, RestApi};
+use crate::path_tree::{PathParameters, PathTree};
+use crate::throttle::TokenBucket;
+
+/// API Gateway's default.
+const CACHE_TTL: Duration = Duration::from_secs(300);
+/// The verb of a method that answers for all without one.
+const ANY: &str = "ANY";
 
 /// What a method is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,10 +29,22 @@ pub struct RouteNames {
     pub api_id: String,
     /// The stage.
     pub stage: String,
+    /// The deployment that the stage serves.
+    pub deployment_id: String,
+    /// The resource's id.
+    pub resource_id: String,
     /// The resource's path.
     pub resource: String,
-    /// The verb.
+    /// The verb, or `ANY`.
     pub verb: String,
+}
+
+/// What all methods of a stage share.
+#[derive(Debug)]
+pub struct StageFacts {
+    /// Its variables.
+    pub variables: BTreeMap<String, String>,
+    pub(crate) own_answers: OwnAnswers,
 }
 
 /// A method of a deployed API, with what belongs to it at run time.
@@ -29,29 +52,64 @@ pub struct RouteNames {
 pub struct RouteEntry {
     /// What it is called.
     pub names: RouteNames,
-    /// What it does.
-    pub method: Method,
+    /// Whether a key of a usage plan is required; without it the method is not metered either.
+    pub api_key_required: bool,
     /// Whether it is the seeded API's.
     pub is_seeded: bool,
     /// What is counted for it.
     pub metrics: MethodMetrics,
-    /// Its stage's cache, if it uses one.
-    pub cache: Option<Arc<ResponseCache>>,
+    /// Its stage's cache, if it uses one, and how long.
+    pub cache: Option<(Arc<ResponseCache>, Duration)>,
+    /// The speed of all its callers together.
+    pub throttle: Option<(Arc<TokenBucket>, Throttle)>,
+    /// Its stage.
+    pub stage: Arc<StageFacts>,
+    pub(crate) backend: Backend,
+}
+
+/// The methods of a resource, by verb.
+type Methods = HashMap<String, Arc<RouteEntry>>;
+
+/// A stage's methods.
+#[derive(Debug)]
+pub(crate) struct StageRoutes {
+    /// What they were made from.
+    stage: Stage,
+    api_name: String,
+    facts: Arc<StageFacts>,
+    resources: PathTree<Methods>,
+    cache: Option<Arc<ResponseCache>>,
 }
 
 #[derive(Debug)]
 struct ApiRoutes {
-    /// By stage, then by resource and verb.
-    stages: HashMap<String, HashMap<String, HashMap<String, Arc<RouteEntry>>>>,
+    stages: HashMap<String, Arc<StageRoutes>>,
     /// What is counted for requests that reach no method.
     unrouted: MethodMetrics,
 }
 
 /// All methods of all deployed APIs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RouteTable {
     by_api: HashMap<String, ApiRoutes>,
     seeded: String,
+}
+
+/// An API that is served: its id and name, and its stages with what they serve.
+#[derive(Debug)]
+pub(crate) struct Deployed {
+    pub(crate) api_id: String,
+    pub(crate) api_name: String,
+    pub(crate) stages: Vec<(Stage, Deployment)>,
+}
+
+/// A request's method.
+#[derive(Debug)]
+pub struct Route {
+    /// The method.
+    pub entry: Arc<RouteEntry>,
+    /// The parameters of the path.
+    pub parameters: PathParameters,
 }
 
 /// Why a request has no method, and where it is counted.
@@ -61,65 +119,151 @@ pub struct NoRoute {
     pub answer: GatewayAnswer,
     /// The metrics of the API that was asked; `None` for none.
     pub metrics: Option<MethodMetrics>,
+    /// The stage that was asked, if there is one.
+    pub stage: Option<Arc<StageFacts>>,
+}
+
+/// What routes are made with.
+#[derive(Debug)]
+pub(crate) struct RouteMaker {
+    pub(crate) metrics: Metrics,
+    pub(crate) backends: Backends,
+    pub(crate) cache: CacheSettings,
+    /// The API at no API's address.
+    pub(crate) seeded: String,
+}
+
+impl RouteMaker {
+    /// The table of these APIs. A stage that `before` serves in the same way keeps its cache and its buckets.
+    pub(crate) fn table(&self, apis: Vec<Deployed>, before: &RouteTable) -> RouteTable {
+        let routes = |api: Deployed| {
+            let old = before.by_api.get(&api.api_id);
+            let stages = api.stages.into_iter().map(|(stage, deployment)| {
+                let old = old.and_then(|old| old.stages.get(&stage.name));
+                let same = old.filter(|old| old.stage == stage && old.api_name == api.api_name);
+                (stage.name.clone(), same.cloned().unwrap_or_else(|| Arc::new(self.stage(&api.api_name, stage, deployment))))
+            });
+            let unrouted = self.metrics.of_method(&MethodLabels { api_name: api.api_name.clone(), ..MethodLabels::default() });
+            (api.api_id.clone(), ApiRoutes { stages: stages.collect(), unrouted })
+        };
+        RouteTable { by_api: apis.into_iter().map(routes).collect(), seeded: self.seeded.clone() }
+    }
+
+    fn stage(&self, api_name: &str, stage: Stage, deployment: Deployment) -> StageRoutes {
+        let own_answers = OwnAnswers::compile(&deployment.gateway_responses).unwrap_or_else(|error| {
+            tracing::error!(api_id = stage.api_id, stage = stage.name, %error, "gateway responses cannot be served");
+            OwnAnswers::default()
+        });
+        let facts = Arc::new(StageFacts { variables: stage.variables.clone(), own_answers });
+        let cache = stage.is_cached.then(|| Arc::new(ResponseCache::new(self.cache)));
+        let methods_of = |resource: &Resource| {
+            let entry = |(verb, method): (&String, &Method)| {
+                let names = RouteNames {
+                    api_id: stage.api_id.clone(),
+                    stage: stage.name.clone(),
+                    deployment_id: deployment.id.clone(),
+                    resource_id: resource.id.clone(),
+                    resource: resource.path.clone(),
+                    verb: verb.clone(),
+                };
+                (verb.clone(), Arc::new(self.entry(api_name, names, method, &stage, &facts, cache.as_ref())))
+            };
+            resource.methods.iter().map(entry).collect::<Methods>()
+        };
+        let resources = PathTree::new(deployment.resources.values().map(|resource| (resource.path.clone(), methods_of(resource))));
+        StageRoutes { facts, resources, cache, api_name: api_name.to_owned(), stage }
+    }
+
+    fn entry(
+        &self,
+        api_name: &str,
+        names: RouteNames,
+        method: &Method,
+        stage: &Stage,
+        facts: &Arc<StageFacts>,
+        cache: Option<&Arc<ResponseCache>>,
+    ) -> RouteEntry {
+        let settings = settings_of(stage, &names);
+        let compiled = match &method.integration {
+            Some(integration) => Backend::compile(integration, &names.resource, &stage.variables, &self.backends),
+            None => Err(crate::backend::CompileError("No integration defined for method".to_owned())),
+        };
+        // A deployment is checked when it is made; what an older version let in must not keep the others from being served.
+        let backend = compiled.unwrap_or_else(|error| {
+            tracing::error!(api_id = names.api_id, stage = names.stage, resource = names.resource, verb = names.verb, %error, "method cannot be served");
+            Backend::Function { function: None, is_streaming: false }
+        });
+        let is_streaming = method.integration.as_ref().is_some_and(|integration| integration.is_streaming);
+        let cache = cache.filter(|_| settings.is_cached == Some(true) && !is_streaming);
+        let ttl = settings.cache_ttl_s.map_or(CACHE_TTL, Duration::from_secs);
+        let labels = MethodLabels {
+            api_name: api_name.to_owned(),
+            stage: names.stage.clone(),
+            resource: names.resource.clone(),
+            method: names.verb.clone(),
+        };
+        RouteEntry {
+            api_key_required: method.api_key_required,
+            is_seeded: names.api_id == self.seeded,
+            metrics: self.metrics.of_method(&labels),
+            cache: cache.map(|cache| (cache.clone(), ttl)),
+            throttle: settings.throttle.map(|throttle| (Arc::default(), throttle)),
+            stage: facts.clone(),
+            backend,
+            names,
+        }
+    }
+}
+
+/// A method's settings over those for all methods. Settings for all cache only GET, as API Gateway does; what is said of a single method counts for any verb.
+fn settings_of(stage: &Stage, names: &RouteNames) -> MethodSettings {
+    let all = stage.method_settings.get("*/*").cloned().unwrap_or_default();
+    let key = format!("{}/{}", names.resource.replace('/', "~1"), names.verb);
+    let own = stage.method_settings.get(&key).cloned().unwrap_or_default();
+    MethodSettings {
+        throttle: own.throttle.or(all.throttle),
+        is_cached: own.is_cached.or(all.is_cached.filter(|_| names.verb == "GET")),
+        cache_ttl_s: own.cache_ttl_s.or(all.cache_ttl_s),
+        has_metrics: own.has_metrics.or(all.has_metrics),
+        logging_level: own.logging_level.or(all.logging_level),
+        logs_data: own.logs_data.or(all.logs_data),
+    }
 }
 
 impl RouteTable {
-    /// The methods of `apis`, the seeded one first.
-    #[must_use]
-    pub fn new(apis: &[RestApi], metrics: &Metrics) -> RouteTable {
-        let seeded = apis.first().map(|api| api.id.clone()).unwrap_or_default();
-        let routes = |api: &RestApi| {
-            let labels = |stage: &str, resource: &str, method: &str| MethodLabels {
-                api_name: api.name.clone(),
-                stage: stage.to_owned(),
-                resource: resource.to_owned(),
-                method: method.to_owned(),
-            };
-            let mut stages: HashMap<_, HashMap<_, HashMap<_, _>>> = HashMap::new();
-            for stage in &api.stages {
-                let cache = stage.cache.map(|settings| Arc::new(ResponseCache::new(settings)));
-                let of_stage = stages.entry(stage.name.clone()).or_default();
-                for resource in &stage.deployment.resources {
-                    for (verb, method) in &resource.methods {
-                        let names = RouteNames {
-                            api_id: api.id.clone(),
-                            stage: stage.name.clone(),
-                            resource: resource.path.clone(),
-                            verb: verb.clone(),
-                        };
-                        let entry = RouteEntry {
-                            method: method.clone(),
-                            is_seeded: api.id == seeded,
-                            metrics: metrics.of_method(&labels(&stage.name, &resource.path, verb)),
-                            cache: cache.clone().filter(|_| method.is_cached),
-                            names,
-                        };
-                        of_stage.entry(resource.path.clone()).or_default().insert(verb.clone(), Arc::new(entry));
-                    }
-                }
-            }
-            (api.id.clone(), ApiRoutes { stages, unrouted: metrics.of_method(&labels("", "", "")) })
-        };
-        RouteTable { by_api: apis.iter().map(routes).collect(), seeded }
-    }
-
     /// Finds the method for a request. `host` is the Host header or the URI's authority; `path` is as it came, undecoded.
     ///
     /// # Errors
     /// `Forbidden` for an API or a stage that does not exist, `Missing Authentication Token` for a path or a verb that the stage does not have: API Gateway
     /// answers both this way, so that a stranger cannot tell an undeclared path from a forbidden one.
-    pub fn find(&self, host: Option<&str>, path: &str, verb: &str) -> Result<&Arc<RouteEntry>, NoRoute> {
+    pub fn find(&self, host: Option<&str>, path: &str, verb: &str) -> Result<Route, NoRoute> {
         let (api_id, path) = match (api_of_host(host), api_of_path(path)) {
             (Some(api_id), _) => (api_id, path.into()),
-            (None, Some((api_id, path))) => (api_id, std::borrow::Cow::from(path)),
+            (None, Some((api_id, path))) => (api_id, Cow::from(path)),
             (None, None) => (self.seeded.as_str(), path.into()),
         };
-        let Some(routes) = self.by_api.get(api_id) else { return Err(NoRoute { answer: GatewayAnswer::Forbidden, metrics: None }) };
-        let unrouted = |answer| NoRoute { answer, metrics: Some(routes.unrouted.clone()) };
+        let nobodys = NoRoute { answer: GatewayAnswer::Forbidden, metrics: None, stage: None };
+        let Some(api) = self.by_api.get(api_id) else { return Err(nobodys) };
         let (stage, resource) = split_stage(&path);
-        let stage = routes.stages.get(stage).ok_or_else(|| unrouted(GatewayAnswer::Forbidden))?;
-        let method = stage.get(resource).and_then(|methods| methods.get(verb));
-        method.ok_or_else(|| unrouted(GatewayAnswer::MissingAuthenticationToken))
+        let Some(stage) = api.stages.get(stage) else { return Err(NoRoute { metrics: Some(api.unrouted.clone()), ..nobodys }) };
+        let found = stage.resources.find(resource);
+        let method = found.and_then(|(methods, parameters)| {
+            let entry = methods.get(verb).or_else(|| methods.get(ANY))?.clone();
+            Some(Route { entry, parameters })
+        });
+        method.ok_or_else(|| NoRoute {
+            answer: GatewayAnswer::MissingAuthenticationToken,
+            metrics: Some(api.unrouted.clone()),
+            stage: Some(stage.facts.clone()),
+        })
+    }
+
+    /// Forgets the cached answers of a stage.
+    pub(crate) fn flush_cache(&self, api_id: &str, stage: &str) {
+        let cache = self.by_api.get(api_id).and_then(|api| api.stages.get(stage)).and_then(|stage| stage.cache.as_ref());
+        if let Some(cache) = cache {
+            cache.flush();
+        }
     }
 }
 
@@ -151,13 +295,26 @@ fn split_stage(path: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apis::agent_api;
+    use crate::cache::CacheScope;
     use prometheus_client::registry::Registry;
 
     fn check(host: &str, verb: &str, path: &str, expected: &str) {
-        let apis = ["seeded", "other"].map(|id| RestApi::for_agent(id.to_owned(), id.to_owned(), "prod", "agent", "agent-streaming", None));
-        let table = RouteTable::new(&apis, &Metrics::register(&mut Registry::default()));
+        let maker = RouteMaker {
+            metrics: Metrics::register(&mut Registry::default()),
+            backends: Backends::new(HashMap::new()).unwrap(),
+            cache: CacheSettings { scope: CacheScope::PerKey, bytes_max: 1 << 20 },
+            seeded: "seeded".to_owned(),
+        };
+        let deployed = |id: &str| {
+            let arn = "arn:aws:lambda:us-east-1:000000000000:function:proxy";
+            let seed = agent_api::AgentApi { id: id.to_owned(), stage: "prod".to_owned(), proxy_arn: arn.to_owned(), cache_ttl_s: 0 };
+            let (deployment, stage) = seed.deployed("d1", 0);
+            Deployed { api_id: id.to_owned(), api_name: id.to_owned(), stages: vec![(stage, deployment)] }
+        };
+        let table = maker.table(vec![deployed("seeded"), deployed("other")], &RouteTable::default());
         let found = match table.find(Some(host), path, verb) {
-            Ok(entry) => {
+            Ok(Route { entry, .. }) => {
                 assert_eq!(entry.is_seeded, entry.names.api_id == "seeded");
                 format!("{} {} {}", entry.names.api_id, entry.names.stage, entry.names.resource)
             }

@@ -1,12 +1,12 @@
 //! One request through the gateway, from the first byte to the last header.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use frontdesk_store::Throttle;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
@@ -14,8 +14,10 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::access_log::AccessLog;
-use crate::admission::{self, Asking, Decision, Now};
+use crate::admission::{self, Asking, Decision, Now, Speeds};
 use crate::answer::{GatewayAnswer, allow_any_origin, extended_request_id};
+use crate::apis::ApiService;
+use crate::backend::{Backend, Facts};
 use crate::cache::{self, CacheKey, ResponseCache};
 use crate::exchange::{CacheUse, Exchange};
 use crate::forwarded::caller_address;
@@ -23,10 +25,9 @@ use crate::integration::{Actor, Body, BoxError, Caller, Integration, Integration
 use crate::keys::KeyService;
 use crate::limits::LimitsLeft;
 use crate::metrics::{Metrics, OneMore};
-use crate::model::{MethodIntegration, RestApi};
 use crate::observe::{Observation, ObservedBody};
 use crate::page;
-use crate::route::{RouteEntry, RouteTable};
+use crate::route::{Route, RouteEntry, StageFacts};
 use crate::strangers::Strangers;
 use crate::throttle::TokenBucket;
 use crate::trace::Trace;
@@ -89,9 +90,8 @@ pub struct Observers {
 
 /// The gateway: its APIs, its keys and what is behind its methods.
 pub struct Gateway {
-    routes: RouteTable,
+    apis: Arc<ApiService>,
     keys: Arc<KeyService>,
-    integrations: HashMap<&'static str, Arc<dyn Integration>>,
     limits: GatewayLimits,
     observers: Arc<Observers>,
     in_flight: Semaphore,
@@ -102,24 +102,17 @@ pub struct Gateway {
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Gateway").field("routes", &self.routes).field("limits", &self.limits).finish_non_exhaustive()
+        formatter.debug_struct("Gateway").field("apis", &self.apis).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
 impl Gateway {
-    /// A gateway for `apis`, the seeded one first. `integrations` are named by the APIs' methods.
+    /// A gateway for these APIs and keys.
     #[must_use]
-    pub fn new(
-        apis: &[RestApi],
-        keys: Arc<KeyService>,
-        integrations: HashMap<&'static str, Arc<dyn Integration>>,
-        limits: GatewayLimits,
-        observers: Observers,
-    ) -> Gateway {
+    pub fn new(apis: Arc<ApiService>, keys: Arc<KeyService>, limits: GatewayLimits, observers: Observers) -> Gateway {
         Gateway {
-            routes: RouteTable::new(apis, &observers.metrics),
+            apis,
             keys,
-            integrations,
             in_flight: Semaphore::new(limits.in_flight_max),
             limits,
             observers: Arc::new(observers),
@@ -164,10 +157,14 @@ impl Gateway {
             status: caller_gone(),
         };
         let mut exchange = Observation::new(exchange, arrived, self.observers.clone());
-        let (answered, limits_left) = match self.routes.find(exchange.host.as_deref(), &exchange.path, exchange.verb.as_str()) {
+        let found = self.apis.routes().find(exchange.host.as_deref(), &exchange.path, exchange.verb.as_str());
+        let stage = found.as_ref().map_or_else(|none| none.stage.clone(), |route| Some(route.entry.stage.clone()));
+        // An API that has its own words for a refusal may put parts of the request into them.
+        let own = stage.filter(|stage| !stage.own_answers.is_empty()).map(|stage| (stage, head_of(&request)));
+        let (answered, limits_left) = match found {
             Ok(route) => {
-                exchange.route = Some(route.clone());
-                self.answer(route, request, &mut exchange).await
+                exchange.route = Some(route.entry.clone());
+                self.answer(&route, request, &mut exchange).await
             }
             Err(none) => {
                 exchange.unrouted = none.metrics;
@@ -179,7 +176,11 @@ impl Gateway {
         let mut response = answered.unwrap_or_else(|refusal| {
             exchange.refusal = Some(refusal);
             self.observers.metrics.refused(refusal);
-            refusal.response()
+            let mut response = refusal.response();
+            if let Some((stage, head)) = &own {
+                self.in_own_words(refusal, &mut response, stage, head, &exchange);
+            }
+            response
         });
         exchange.status = response.status();
         let headers = response.headers_mut();
@@ -195,18 +196,25 @@ impl Gateway {
         response.map(|body| ObservedBody::new(body, exchange).boxed_unsync())
     }
 
+    fn in_own_words(&self, refusal: GatewayAnswer, response: &mut Response<Body>, stage: &StageFacts, head: &Parts, exchange: &Exchange) {
+        let facts = Facts::of(exchange, self.apis.account_id(), head, &[], &stage.variables, b"");
+        stage.own_answers.apply(refusal, response, &facts);
+    }
+
     async fn answer(
         &self,
-        route: &RouteEntry,
+        route: &Route,
         request: Request<Incoming>,
         exchange: &mut Exchange,
     ) -> (Result<Response<Body>, GatewayAnswer>, Option<LimitsLeft>) {
-        let MethodIntegration::Proxy(integration) = &route.method.integration else { return (Ok(preflight()), None) };
+        let entry = &route.entry;
         // Before anything is counted: who is turned away for our sake has not used its allowance.
         let Ok(in_flight) = self.in_flight.try_acquire() else { return (Err(GatewayAnswer::Overloaded), None) };
         let mut limits_left = None;
-        if route.method.api_key_required {
-            let decision = self.admit(&request, route, exchange);
+        let stage = entry.throttle.as_ref().map(|(bucket, throttle)| (&**bucket, *throttle));
+        let speeds = Speeds { stage, shared: (&self.bucket, self.limits.throttle) };
+        if entry.api_key_required {
+            let decision = self.admit(&request, entry, speeds, exchange);
             exchange.api_key_id = decision.key.as_ref().map(|key| key.id.clone());
             limits_left = decision.limits;
             if let Some(refusal) = decision.refusal {
@@ -218,13 +226,15 @@ impl Gateway {
             if let Some(meter) = &decision.meter {
                 self.keys.note(meter);
             }
+        } else if let Err(refusal) = admission::admit_anyone(speeds, exchange.began) {
+            return (Err(refusal), None);
         }
         let _counted = OneMore::of(self.observers.metrics.in_flight());
-        (self.call(integration, route, request, exchange).await, limits_left)
+        (self.call(route, request, exchange).await, limits_left)
     }
 
-    fn admit(&self, request: &Request<Incoming>, route: &RouteEntry, exchange: &Exchange) -> Decision {
-        let names = &route.names;
+    fn admit(&self, request: &Request<Incoming>, entry: &RouteEntry, speeds: Speeds<'_>, exchange: &Exchange) -> Decision {
+        let names = &entry.names;
         let asking = Asking {
             digest: request.headers().get("x-api-key").and_then(|value| self.keys.digest(value.as_bytes())),
             source_ip: exchange.source_ip,
@@ -232,7 +242,7 @@ impl Gateway {
             stage: &names.stage,
             resource: &names.resource,
             verb: &names.verb,
-            shared: (&self.bucket, self.limits.throttle),
+            speeds,
             now: exchange.began,
         };
         admission::admit(&self.keys.table(), &asking)
@@ -249,25 +259,19 @@ impl Gateway {
         }
     }
 
-    async fn call(
-        &self,
-        integration: &'static str,
-        route: &RouteEntry,
-        request: Request<Incoming>,
-        exchange: &mut Exchange,
-    ) -> Result<Response<Body>, GatewayAnswer> {
+    async fn call(&self, route: &Route, request: Request<Incoming>, exchange: &mut Exchange) -> Result<Response<Body>, GatewayAnswer> {
         let (parts, body) = self.whole_body(request).await?;
-        let Some(cache) = &route.cache else { return self.integrate(integration, parts, body, exchange).await };
+        let Some((cache, ttl)) = &route.entry.cache else { return self.integrate(route, parts, body, exchange).await };
         let path_and_query = parts.uri.path_and_query().map_or("", |path| path.as_str());
         let api_key_id = exchange.api_key_id.as_ref().map(|id| id.0.as_str());
-        let key = cache.key(integration, path_and_query, &body, api_key_id);
-        if let Some(response) = cache.find(&key, &parts.headers, self.now()) {
+        let key = cache.key(parts.method.as_str(), path_and_query, &body, api_key_id);
+        if let Some(response) = cache.find(&key, &parts.headers, *ttl, self.now()) {
             exchange.cache = Some(CacheUse::Hit);
             self.count_actor(&response, exchange);
             return Ok(response);
         }
         exchange.cache = Some(CacheUse::Miss);
-        let response = self.integrate(integration, parts, body, exchange).await?;
+        let response = self.integrate(route, parts, body, exchange).await?;
         self.keep(cache, key, response).await
     }
 
@@ -282,31 +286,58 @@ impl Gateway {
 
     async fn integrate(
         &self,
-        integration: &'static str,
-        mut parts: http::request::Parts,
+        route: &Route,
+        mut parts: Parts,
         body: Bytes,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, GatewayAnswer> {
         for name in DROPPED_REQUEST_HEADERS {
             parts.headers.remove(name);
         }
+        let called = instant();
+        let account_id = self.apis.account_id();
+        let variables = &route.entry.stage.variables;
+        let answered = match &route.entry.backend {
+            Backend::Function { function, is_streaming } => {
+                let function = function.as_ref().ok_or(GatewayAnswer::InternalServerError)?;
+                self.call_function(&**function, *is_streaming, parts, body, exchange).await
+            }
+            Backend::Http(backend) => {
+                // The mappings read the request while it is on its way.
+                let (head, bytes) = (head_of_parts(&parts), body.clone());
+                let facts = Facts::of(exchange, account_id, &head, &route.parameters, variables, &bytes);
+                backend.call(parts, body, &facts, self.limits.integration_timeout).await
+            }
+            Backend::Mock(backend) => {
+                return backend.call(&Facts::of(exchange, account_id, &parts, &route.parameters, variables, &body));
+            }
+        };
+        let response = answered?;
+        exchange.integration = Some((response.status(), instant().duration_since(called)));
+        self.count_actor(&response, exchange);
+        Ok(response)
+    }
+
+    async fn call_function(
+        &self,
+        function: &dyn Integration,
+        is_streaming: bool,
+        mut parts: Parts,
+        body: Bytes,
+        exchange: &Exchange,
+    ) -> Result<Response<Body>, GatewayAnswer> {
         let (time_left, request_id) = (self.limits.integration_timeout, exchange.request_id);
         parts.extensions.insert(Caller {
             request_id: request_id.to_string(),
             trace: exchange.trace.clone(),
             api_key_id: exchange.api_key_id.clone(),
             source_ip: exchange.source_ip,
+            is_streaming,
             time_left,
         });
-        let behind = self.integrations.get(integration).ok_or(GatewayAnswer::InternalServerError)?;
-        let called = instant();
-        let answering = behind.call(Request::from_parts(parts, whole(body)));
+        let answering = function.call(Request::from_parts(parts, whole(body)));
         match tokio::time::timeout(time_left, answering).await {
-            Ok(Ok(response)) => {
-                exchange.integration = Some((response.status(), instant().duration_since(called)));
-                self.count_actor(&response, exchange);
-                Ok(response)
-            }
+            Ok(Ok(response)) => Ok(response),
             Err(_) | Ok(Err(IntegrationError::TimedOut)) => Err(GatewayAnswer::EndpointTimeout),
             Ok(Err(IntegrationError::Failed(error))) => {
                 tracing::error!(%request_id, error = &*error as &dyn std::error::Error, "integration failed");
@@ -322,7 +353,7 @@ impl Gateway {
     }
 
     /// API Gateway buffers a request before it calls the integration; so does this, within the limits.
-    async fn whole_body(&self, request: Request<Incoming>) -> Result<(http::request::Parts, Bytes), GatewayAnswer> {
+    async fn whole_body(&self, request: Request<Incoming>) -> Result<(Parts, Bytes), GatewayAnswer> {
         let (parts, body) = request.into_parts();
         let limit = self.limits.body_bytes_max;
         // A client that asked whether to send its body has not begun to; one far over the limit is not worth listening to.
@@ -380,11 +411,18 @@ async fn read_body(mut body: Incoming, limit: u64) -> Result<Bytes, GatewayAnswe
     if bytes > limit { Err(GatewayAnswer::RequestTooLong) } else { Ok(kept.freeze()) }
 }
 
-/// What a MOCK integration on OPTIONS answers; the CORS headers are added to every answer of the seeded API.
-fn preflight() -> Response<Body> {
-    let mut response = Response::new(whole(Bytes::new()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+/// A request's head, for what must read it after it was sent on.
+fn head_of<B>(request: &Request<B>) -> Parts {
+    let mut head = Request::new(());
+    (*head.method_mut(), *head.uri_mut(), *head.headers_mut()) =
+        (request.method().clone(), request.uri().clone(), request.headers().clone());
+    head.into_parts().0
+}
+
+fn head_of_parts(parts: &Parts) -> Parts {
+    let mut head = Request::new(());
+    (*head.method_mut(), *head.uri_mut(), *head.headers_mut()) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
+    head.into_parts().0
 }
 
 fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {

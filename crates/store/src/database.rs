@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::seal::{SealError, SealKey};
 
 /// Each step takes the schema from its index to the next version; a step that has shipped is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// Only a person's own tool may hold the database for a moment; this process is its one user.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -40,6 +40,9 @@ pub enum StoreError {
     /// A secret cannot be sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// A stored document does not have the form that this program gives it.
+    #[error("the database holds a document that cannot be read")]
+    Document(#[source] serde_json::Error),
     /// A name or value is taken.
     #[error("{what} exists already")]
     Exists {
@@ -53,6 +56,8 @@ pub enum StoreError {
 pub enum Seeded {
     /// The REST API.
     RestApi,
+    /// Not an id: the settings that the REST API was last brought to.
+    RestApiSettings,
     /// The usage plan.
     UsagePlan,
     /// Not an id: the settings that the usage plan was last brought to.
@@ -67,6 +72,7 @@ impl Seeded {
     fn kind(self) -> &'static str {
         match self {
             Seeded::RestApi => "rest_api",
+            Seeded::RestApiSettings => "rest_api_settings",
             Seeded::UsagePlan => "usage_plan",
             Seeded::UsagePlanSettings => "usage_plan_settings",
             Seeded::AgentRuntime => "agent_runtime",

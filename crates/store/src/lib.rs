@@ -7,6 +7,7 @@ mod access_keys;
 mod api_keys;
 mod data_folder;
 mod database;
+mod rest_apis;
 mod seal;
 mod usage;
 mod usage_plans;
@@ -15,6 +16,10 @@ pub use access_keys::AccessKey;
 pub use api_keys::{ApiKey, ApiKeyChange, ApiKeyId, FormerValue, KeyDigest, NewApiKey};
 pub use data_folder::{DataFolder, DataFolderError};
 pub use database::{Seeded, Store, StoreError};
+pub use rest_apis::{
+    Deployment, GatewayResponse, Integration, IntegrationResponse, IntegrationType, Method, MethodResponse, MethodSettings, Resource,
+    RestApi, Stage, StageAccessLog,
+};
 pub use seal::{SEAL_KEY_BYTES, SealError, SealKey, SecretText};
 pub use usage::{ActorCount, QuotaExtension, UsageCount};
 pub use usage_plans::{PlanStage, Quota, QuotaPeriod, StageRef, Throttle, UsagePlan, UsagePlanId};

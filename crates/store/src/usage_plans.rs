@@ -22,7 +22,7 @@ pub struct StageRef {
 }
 
 /// A token bucket.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Throttle {
     /// Requests a second in the long run; may be a fraction.
     pub rate_limit: f64,

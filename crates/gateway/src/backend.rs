@@ -1,0 +1,151 @@
+//! What is behind a method, read once when its deployment is put in place: a function, another server, or nothing but mappings (MOCK).
+
+mod answer;
+mod body;
+mod facts;
+mod http;
+mod mapping;
+mod own_answers;
+mod stream;
+mod template;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ::http::Response;
+use bytes::Bytes;
+use frontdesk_store::{Integration as Definition, IntegrationType};
+use serde::Deserialize;
+
+use crate::answer::GatewayAnswer;
+use crate::integration::{Body, Integration};
+use answer::AnswerPlan;
+use body::RequestBodies;
+use http::{HttpBackend, HttpClient};
+
+pub(crate) use facts::Facts;
+pub use mapping::{InvalidMapping, Source};
+pub(crate) use own_answers::OwnAnswers;
+pub use template::{Template, UnsupportedTemplate};
+
+/// A definition that cannot be served; the text says why, in API Gateway's words where it has some.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CompileError(pub(crate) String);
+
+/// Whatever methods can have behind them: functions by ARN, other servers through one pool of connections.
+pub struct Backends {
+    functions: HashMap<String, Arc<dyn Integration>>,
+    client: HttpClient,
+}
+
+impl std::fmt::Debug for Backends {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Backends").field("functions", &self.functions.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Backends {
+    /// These functions, by their ARNs, and an empty pool of connections.
+    ///
+    /// # Errors
+    /// When the machine's certificate authorities cannot be read.
+    pub fn new(functions: HashMap<String, Arc<dyn Integration>>) -> std::io::Result<Backends> {
+        Ok(Backends { functions, client: http::client()? })
+    }
+}
+
+/// What is behind one method.
+pub(crate) enum Backend {
+    /// A function; `None` for one that does not exist, which callers learn and nobody else.
+    Function { function: Option<Arc<dyn Integration>>, is_streaming: bool },
+    /// Another server.
+    Http(Box<HttpBackend>),
+    /// Nothing: the answer is made by mappings.
+    Mock(Box<MockBackend>),
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Backend::Function { .. } => "Function",
+            Backend::Http(_) => "Http",
+            Backend::Mock(_) => "Mock",
+        })
+    }
+}
+
+/// An answer without a backend.
+#[derive(Debug)]
+pub(crate) struct MockBackend {
+    bodies: RequestBodies,
+    answer: AnswerPlan,
+}
+
+impl Backend {
+    /// Reads an integration. Stage variables in a function's ARN are filled in here: they belong to the stage.
+    ///
+    /// # Errors
+    /// [`CompileError`], for what API Gateway would refuse when the integration is put.
+    pub(crate) fn compile(
+        definition: &Definition,
+        resource_path: &str,
+        variables: &std::collections::BTreeMap<String, String>,
+        backends: &Backends,
+    ) -> Result<Backend, CompileError> {
+        match definition.kind {
+            IntegrationType::AwsProxy => {
+                let arn = function_arn(definition.uri.as_deref().unwrap_or_default())?;
+                let arn =
+                    variables.iter().fold(arn.to_owned(), |arn, (name, value)| arn.replace(&format!("${{stageVariables.{name}}}"), value));
+                Ok(Backend::Function { function: backends.functions.get(&arn).cloned(), is_streaming: definition.is_streaming })
+            }
+            IntegrationType::Http | IntegrationType::HttpProxy => {
+                let is_proxy = definition.kind == IntegrationType::HttpProxy;
+                Ok(Backend::Http(Box::new(HttpBackend::compile(definition, resource_path, backends.client.clone(), is_proxy)?)))
+            }
+            IntegrationType::Mock => Ok(Backend::Mock(Box::new(MockBackend {
+                bodies: RequestBodies::compile(definition)?,
+                answer: AnswerPlan::compile(&definition.responses)?,
+            }))),
+        }
+    }
+}
+
+/// Whether an integration could be served, with these variables yet unknown.
+///
+/// # Errors
+/// As [`Backend::compile`].
+pub(crate) fn check(definition: &Definition, resource_path: &str, backends: &Backends) -> Result<(), CompileError> {
+    Backend::compile(definition, resource_path, &Default::default(), backends).map(drop)
+}
+
+/// The function's ARN in an integration's: `arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{function ARN}/invocations`, and the like for answers
+/// that are streamed (`…/response-streaming-invocations`).
+fn function_arn(uri: &str) -> Result<&str, CompileError> {
+    let invalid = || CompileError("Invalid ARN specified in the request".to_owned());
+    let rest = uri.strip_prefix("arn:aws:apigateway:").and_then(|rest| rest.split_once(":lambda:path/")).ok_or_else(invalid)?.1;
+    let (_, rest) = rest.split_once("/functions/").ok_or_else(invalid)?;
+    let arn = rest.strip_suffix("/invocations").or_else(|| rest.strip_suffix("/response-streaming-invocations"));
+    arn.filter(|arn| arn.starts_with("arn:aws:lambda:")).ok_or_else(invalid)
+}
+
+/// The part of a mock's request that counts.
+#[derive(Deserialize)]
+struct MockRequest {
+    #[serde(rename = "statusCode")]
+    status_code: u16,
+}
+
+impl MockBackend {
+    /// The answer: the request template names a status, and the integration response for it makes the rest.
+    pub(crate) fn call(&self, facts: &Facts<'_>) -> Result<Response<Body>, GatewayAnswer> {
+        let (_, text) = self.bodies.rendered(facts.headers, facts)?.ok_or(GatewayAnswer::InternalServerError)?;
+        let request: MockRequest = serde_json::from_str(&text).map_err(|error| {
+            tracing::warn!(request_id = %facts.exchange.request_id, error = &error as &dyn std::error::Error, "a mock's request names no statusCode");
+            GatewayAnswer::InternalServerError
+        })?;
+        let status = ::http::StatusCode::from_u16(request.status_code).map_err(|_| GatewayAnswer::InternalServerError)?;
+        self.answer.answer(Some(status), None, Bytes::new(), facts)
+    }
+}

@@ -1,0 +1,356 @@
+//! Calls of other servers: the integrations HTTP_PROXY (the request as it is) and HTTP (what the mappings make of it).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use frontdesk_store::Integration;
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::CompileError;
+use super::answer::AnswerPlan;
+use super::body::RequestBodies;
+use super::facts::{Facts, query_pairs};
+use super::mapping::Source;
+use super::stream::TimedBody;
+use crate::answer::GatewayAnswer;
+use crate::integration::Body;
+use crate::path_tree::parameter_name;
+
+/// API Gateway's bound on an answer that is not streamed.
+const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// A connection to a backend is made within this time or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection waits for its next request. Shorter than what common servers allow, so that they are seldom the ones who close.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// API Gateway's bounds on a streamed answer: between two pieces, and in all.
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// What a path's segment keeps as it is (RFC 3986, `pchar`).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
+/// Headers that speak of one connection (RFC 9110, 7.6.1).
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+/// Headers of an answer that API Gateway hands on under another name, `x-amzn-remapped-…`
+/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html>).
+const REMAPPED: [(HeaderName, HeaderName); 3] = [
+    (header::DATE, HeaderName::from_static("x-amzn-remapped-date")),
+    (header::SERVER, HeaderName::from_static("x-amzn-remapped-server")),
+    (header::WWW_AUTHENTICATE, HeaderName::from_static("x-amzn-remapped-www-authenticate")),
+];
+
+/// The pool of connections to all backends.
+pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// A client with an empty pool. Servers' certificates are checked as this machine does it.
+///
+/// # Errors
+/// When the machine's certificate authorities cannot be read.
+pub(crate) fn client() -> std::io::Result<HttpClient> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let tls = HttpsConnectorBuilder::new().with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())?;
+    let connector = tls.https_or_http().enable_http1().wrap_connector(connector);
+    Ok(Client::builder(TokioExecutor::new()).pool_idle_timeout(POOL_IDLE_TIMEOUT).pool_timer(TokioTimer::new()).build(connector))
+}
+
+/// A server behind a method, read once.
+#[derive(Debug)]
+pub(crate) struct HttpBackend {
+    client: HttpClient,
+    /// `None` for the caller's.
+    verb: Option<Method>,
+    target: Target,
+    headers: Vec<(HeaderName, Source)>,
+    query: Vec<(String, Source)>,
+    is_streaming: bool,
+    timeout: Duration,
+    /// For HTTP; HTTP_PROXY hands on what there is.
+    mapped: Option<Mapped>,
+}
+
+#[derive(Debug)]
+struct Mapped {
+    bodies: RequestBodies,
+    answer: AnswerPlan,
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+enum Target {
+    /// The same for every request.
+    Fixed(Uri),
+    /// Made for each one.
+    Template(Vec<UriPiece>),
+}
+
+#[derive(Debug)]
+enum UriPiece {
+    Text(String),
+    Parameter { source: Source, is_greedy: bool },
+    StageVariable(String),
+}
+
+impl HttpBackend {
+    pub(crate) fn compile(
+        integration: &Integration,
+        resource_path: &str,
+        client: HttpClient,
+        is_proxy: bool,
+    ) -> Result<HttpBackend, CompileError> {
+        let uri = integration.uri.as_deref().ok_or_else(|| CompileError("the integration has no uri".to_owned()))?;
+        let (mut headers, mut query, mut path) = (Vec::new(), Vec::new(), HashMap::new());
+        for (name, source) in &integration.request_parameters {
+            let source = Source::parse(source).map_err(|error| CompileError(error.to_string()))?;
+            let (place, name) = name.strip_prefix("integration.request.").and_then(|rest| rest.split_once('.')).unwrap_or(("", name));
+            match place {
+                "header" => {
+                    headers.push((HeaderName::try_from(name).map_err(|_| CompileError(format!("{name} is no header name")))?, source))
+                }
+                "querystring" => query.push((name.to_owned(), source)),
+                "path" => drop(path.insert(name.to_owned(), source)),
+                _ => return Err(CompileError(format!("Invalid mapping expression parameter specified: {name}"))),
+            }
+        }
+        let verb = match integration.http_method.as_deref() {
+            None | Some("ANY") => None,
+            Some(verb) => Some(verb.parse().map_err(|_| CompileError(format!("{verb} is no HTTP method")))?),
+        };
+        let mapped = match is_proxy {
+            true => None,
+            false => Some(Mapped { bodies: RequestBodies::compile(integration)?, answer: AnswerPlan::compile(&integration.responses)? }),
+        };
+        Ok(HttpBackend {
+            client,
+            verb,
+            target: Target::compile(uri, resource_path, &path)?,
+            headers,
+            query,
+            is_streaming: integration.is_streaming,
+            timeout: Duration::from_millis(integration.timeout_ms),
+            mapped,
+        })
+    }
+
+    /// Calls the server and answers as it does, or as the mappings say. `time_left` is the gateway's own bound.
+    pub(crate) async fn call(
+        &self,
+        request: http::request::Parts,
+        body: Bytes,
+        facts: &Facts<'_>,
+        time_left: Duration,
+    ) -> Result<Response<Body>, GatewayAnswer> {
+        let outgoing = self.request(request, body, facts)?;
+        let timeout = self.timeout.min(time_left);
+        let calling = async {
+            let response = self.client.request(outgoing).await.map_err(|error| {
+                tracing::warn!(request_id = %facts.exchange.request_id, error = &error as &dyn std::error::Error, "backend failed");
+                GatewayAnswer::EndpointUnreachable
+            })?;
+            self.answer(response, facts).await
+        };
+        tokio::time::timeout(timeout, calling).await.unwrap_or(Err(GatewayAnswer::EndpointTimeout))
+    }
+
+    fn request(&self, incoming: http::request::Parts, body: Bytes, facts: &Facts<'_>) -> Result<Request<Full<Bytes>>, GatewayAnswer> {
+        let uri = self.uri(incoming.uri.query(), facts)?;
+        let verb = self.verb.clone().unwrap_or(incoming.method);
+        let (mut headers, body) = match &self.mapped {
+            None => (incoming.headers, body),
+            Some(mapped) => {
+                let (media_type, body) = mapped.bodies.body(&incoming.headers, body, facts)?;
+                (HeaderMap::from_iter(media_type.map(|media_type| (header::CONTENT_TYPE, media_type))), body)
+            }
+        };
+        for name in HOP_BY_HOP.iter().chain(&[header::HOST, header::CONTENT_LENGTH]) {
+            headers.remove(name);
+        }
+        // The key opens this door and is no business of what is behind it.
+        headers.remove("x-api-key");
+        self.introduce(&mut headers, facts);
+        for (name, source) in &self.headers {
+            if let Some(value) = source.value(facts).and_then(|value| HeaderValue::from_str(&value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        let mut request = Request::new(Full::new(body));
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (verb, uri, headers);
+        Ok(request)
+    }
+
+    /// What API Gateway tells a backend of the caller.
+    fn introduce(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
+        let exchange = facts.exchange;
+        let mut insert = |name: &'static str, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        };
+        insert("x-forwarded-for", &exchange.source_ip.to_string());
+        insert("x-amzn-trace-id", &exchange.trace.amzn_trace_id);
+        insert("traceparent", &exchange.trace.traceparent);
+        insert("x-amzn-requestid", &exchange.request_id.to_string());
+        if let Some(route) = &exchange.route {
+            insert("x-amzn-apigateway-api-id", &route.names.api_id);
+        }
+        if let Some(host) = &exchange.host {
+            insert("x-forwarded-host", host);
+        }
+    }
+
+    fn uri(&self, query: Option<&str>, facts: &Facts<'_>) -> Result<Uri, GatewayAnswer> {
+        let uri = match &self.target {
+            Target::Fixed(uri) => uri.clone(),
+            Target::Template(pieces) => {
+                let text: Option<String> = pieces.iter().map(|piece| piece.text(facts)).collect();
+                text.and_then(|text| text.parse().ok()).ok_or(GatewayAnswer::InternalServerError)?
+            }
+        };
+        let own = uri.query().unwrap_or_default();
+        let mut pairs = String::from(own);
+        let mut push = |text: &str| {
+            if !text.is_empty() {
+                pairs.push_str(if pairs.is_empty() { "" } else { "&" });
+                pairs.push_str(text);
+            }
+        };
+        if self.mapped.is_none() {
+            let is_mapped = |name: &str| self.query.iter().any(|(mapped, _)| mapped == name);
+            let query = query.unwrap_or_default();
+            match self.query.is_empty() {
+                true => push(query),
+                false => query.split('&').filter(|pair| !query_pairs(pair).any(|(name, _)| is_mapped(&name))).for_each(&mut push),
+            }
+        }
+        for (name, source) in &self.query {
+            if let Some(value) = source.value(facts) {
+                let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+                push(&format!("{}={}", encode(name), encode(&value)));
+            }
+        }
+        if pairs == own {
+            return Ok(uri);
+        }
+        let path_and_query = format!("{}?{pairs}", uri.path());
+        let mut parts = uri.into_parts();
+        parts.path_and_query = Some(uri::PathAndQuery::try_from(path_and_query).map_err(|_| GatewayAnswer::InternalServerError)?);
+        Uri::from_parts(parts).map_err(|_| GatewayAnswer::InternalServerError)
+    }
+
+    async fn answer(&self, response: Response<Incoming>, facts: &Facts<'_>) -> Result<Response<Body>, GatewayAnswer> {
+        let (mut parts, body) = response.into_parts();
+        if self.is_streaming && self.mapped.is_none() {
+            tidy(&mut parts.headers);
+            return Ok(Response::from_parts(parts, TimedBody::new(body, STREAM_IDLE_TIMEOUT, STREAM_TIMEOUT).boxed_unsync()));
+        }
+        // An answer is read to its end before it begins here, so that one that breaks off is an error and not half an answer.
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
+            tracing::warn!(request_id = %facts.exchange.request_id, error = &*error as &dyn std::error::Error, "backend's answer is not whole");
+            GatewayAnswer::EndpointUnreachable
+        })?;
+        let body = body.to_bytes();
+        match &self.mapped {
+            Some(mapped) => mapped.answer.answer(Some(parts.status), Some(&parts.headers), body, facts),
+            None => {
+                tidy(&mut parts.headers);
+                parts.headers.remove(header::CONTENT_LENGTH);
+                Ok(Response::from_parts(parts, Full::new(body).map_err(|never| match never {}).boxed_unsync()))
+            }
+        }
+    }
+}
+
+/// Takes out of an answer's headers what speaks of the connection, and renames what API Gateway renames.
+fn tidy(headers: &mut HeaderMap) {
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    for (name, remapped) in &REMAPPED {
+        if let Some(value) = headers.remove(name) {
+            headers.insert(remapped, value);
+        }
+    }
+}
+
+impl Target {
+    fn compile(uri: &str, resource_path: &str, path: &HashMap<String, Source>) -> Result<Target, CompileError> {
+        let greedy = resource_path.rsplit('/').next().and_then(parameter_name).and_then(|name| name.strip_suffix('+'));
+        let (mut pieces, mut rest) = (Vec::new(), uri);
+        while let Some(open) = rest.find('{') {
+            let close = rest[open..].find('}').ok_or_else(|| CompileError(format!("a {{ is not closed in {uri}")))? + open;
+            let name = &rest[open + 1..close];
+            let is_variable = rest[..open].ends_with('$');
+            pieces.push(UriPiece::Text(rest[..open].trim_end_matches(|letter| is_variable && letter == '$').to_owned()));
+            pieces.push(if is_variable {
+                let name = name.strip_prefix("stageVariables.").ok_or_else(|| CompileError(format!("${{{name}}} is no stage variable")))?;
+                UriPiece::StageVariable(name.to_owned())
+            } else {
+                let source = path.get(name).cloned().unwrap_or_else(|| Source::Path(name.to_owned()));
+                let is_greedy = matches!((&source, greedy), (Source::Path(name), Some(greedy)) if name == greedy);
+                UriPiece::Parameter { source, is_greedy }
+            });
+            rest = &rest[close + 1..];
+        }
+        if !pieces.is_empty() {
+            pieces.push(UriPiece::Text(rest.to_owned()));
+            return Ok(Target::Template(pieces));
+        }
+        let uri: Uri = uri.parse().map_err(|error| CompileError(format!("{uri} is no URL: {error}")))?;
+        match (uri.scheme_str(), uri.authority()) {
+            (Some("http" | "https"), Some(_)) => Ok(Target::Fixed(uri)),
+            _ => Err(CompileError("Invalid HTTP endpoint specified for URI".to_owned())),
+        }
+    }
+}
+
+impl UriPiece {
+    fn text(&self, facts: &Facts<'_>) -> Option<String> {
+        match self {
+            UriPiece::Text(text) => Some(text.clone()),
+            UriPiece::StageVariable(name) => facts.stage_variable(name).map(str::to_owned),
+            UriPiece::Parameter { source, is_greedy: false } => {
+                source.value(facts).map(|value| utf8_percent_encode(&value, SEGMENT).to_string())
+            }
+            UriPiece::Parameter { source, is_greedy: true } => source.value(facts).map(|value| {
+                let segments: Vec<String> = value.split('/').map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()).collect();
+                segments.join("/")
+            }),
+        }
+    }
+}

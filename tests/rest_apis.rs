@@ -1,0 +1,57 @@
+//! REST APIs beside the seeded one, built and called by AWS's own clients.
+
+use frontdesk_tests::host::{Host, Setup, repository};
+use serde_json::json;
+use tokio::process::Command;
+
+fn setup() -> Setup {
+    Setup::new(env!("CARGO_BIN_EXE_frontdesk"))
+}
+
+fn proxy_arn(host: &Host) -> String {
+    format!("arn:aws:lambda:{}:{}:function:frontdesk-proxy", host.ready.region, host.ready.agent_runtime_arn.split(':').nth(4).unwrap())
+}
+
+async fn python(host: &Host, program: &str) -> String {
+    let ran = Command::new("python3")
+        .arg(repository().join("tests/clients").join(program))
+        .env("AWS_ENDPOINT_URL", &host.ready.control)
+        .env("AWS_ACCESS_KEY_ID", &host.ready.access_key_id)
+        .env("AWS_SECRET_ACCESS_KEY", &host.ready.secret_access_key)
+        .env("AWS_DEFAULT_REGION", &host.ready.region)
+        .env("GATEWAY", &host.ready.gateway)
+        .env("PROXY_ARN", proxy_arn(host))
+        .env("NO_PROXY", "*")
+        .output()
+        .await
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&ran.stderr));
+    stdout.into_owned()
+}
+
+#[tokio::test]
+async fn apis_are_built_deployed_called_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().start(folder.path()).await;
+    let said = python(&host, "rest_apis.py").await;
+    assert!(said.contains("all APIs answered as they should"), "{said}");
+}
+
+#[tokio::test]
+async fn an_api_outlives_the_host_and_the_seeded_one_follows_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().start(folder.path()).await;
+    let key = host.key().to_owned();
+    assert_eq!(host.ask("How do I activate roaming?").await.status, 200);
+    assert_eq!(host.end("-TERM").await, Some(0));
+
+    // Another stage by the settings; the plan and the key go with it, and the old address is nobody's.
+    let host =
+        setup().variable("FRONTDESK_GATEWAY_STAGE", "live").variable("FRONTDESK_GATEWAY_CACHE_TTL_S", "60").start(folder.path()).await;
+    assert!(host.ready.endpoint.ends_with("/live/invoke"), "{}", host.ready.endpoint);
+    let body = json!({ "prompt": "How do I activate roaming?" }).to_string();
+    let answer = host.post(Some(&key), &body).await;
+    assert_eq!((answer.status.as_u16(), answer.header("cache-status")), (200, "frontdesk; fwd=miss; stored"));
+    assert!(host.post(Some(&key), &body).await.header("cache-status").starts_with("frontdesk; hit"));
+}
