@@ -52,6 +52,10 @@ class Backend(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"\x00\x01 this is no HTTP\r\n\r\n")
             self.close_connection = True
             return
+        if self.path.startswith("/old"):
+            self.wfile.write(b"HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nold")
+            self.close_connection = True
+            return
         if self.path.startswith("/half"):
             self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf of it")
             self.close_connection = True
@@ -184,6 +188,8 @@ def an_api_in_front_of_a_server():
     for code, wanted in [("200", 200), ("204", 200), ("418", 404), ("503", 502)]:
         expect(f"selection for {code}", call(api_id, "v1", f"/status/{code}").status_code, wanted)
 
+    old = call(api_id, "v1", "/broken/old")
+    expect("a server of HTTP/1.0", (old.status_code, old.raw.version, old.text), (200, 11, "old"))
     for how, wanted in [("garbage", 504), ("half", 504), ("hang", 504)]:
         answer = call(api_id, "v1", f"/broken/{how}")
         expect(f"a server with {how}", answer.status_code, wanted)

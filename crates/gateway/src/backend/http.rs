@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use frontdesk_store::Integration;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -275,6 +275,8 @@ impl HttpBackend {
 
     async fn answer(&self, response: Response<Incoming>, facts: &Facts<'_>) -> Result<Response<Body>, GatewayAnswer> {
         let (mut parts, body) = response.into_parts();
+        // What the backend speaks is its own business; the caller's connection has its own version.
+        parts.version = Version::default();
         if self.is_streaming && self.mapped.is_none() {
             tidy(&mut parts.headers);
             return Ok(Response::from_parts(parts, TimedBody::new(body, STREAM_IDLE_TIMEOUT, STREAM_TIMEOUT).boxed_unsync()));
