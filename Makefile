@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/frontdesk-target
 FRONTDESK := $(CARGO_TARGET_DIR)/release/frontdesk
 VENV := $(CARGO_TARGET_DIR)/test-venv
 
-.PHONY: up test check bench bench-retrieval acceptance build measured model test-tools
+.PHONY: up test check bench bench-gateway bench-retrieval acceptance build measured model test-tools
 
 up: build model
 	$(FRONTDESK) up --faq examples/lauki_qna.csv
@@ -33,6 +33,9 @@ check:
 
 bench: measured
 	bench/run.sh "$(FRONTDESK)"
+
+bench-gateway: measured
+	bench/gateway.sh "$(FRONTDESK)"
 
 bench-retrieval: measured
 	bench/retrieval.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is too heavy for CI: kills under load, the search on labelled questions, vectors against sentence-transformers itself. Takes the executable as its argument.
+# What is too heavy for CI: kills under load, a long load with rotations, a fleet's quota, the search on labelled questions, vectors against sentence-transformers itself. Takes the executable as its argument.
 set -euo pipefail
 frontdesk=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -7,6 +7,12 @@ venv=${CARGO_TARGET_DIR:?make sets it}/acceptance-venv
 
 echo "== kills under load"
 python3 "$here/acceptance/kill_under_load.py" "$frontdesk" "$here/../examples/lauki_qna.csv"
+
+echo "== ten minutes of load, with the key rotated"
+python3 "$here/acceptance/long_load.py" "$frontdesk" "$here/../examples/lauki_qna.csv"
+
+echo "== one quota of a fleet under load"
+python3 "$here/acceptance/fleet_quota.py" "$frontdesk" "$here/../examples/lauki_qna.csv"
 
 echo "== the search on labelled questions"
 if [ -n "${FRONTDESK_EVAL_DATA:-}" ]; then

@@ -75,6 +75,7 @@ async fn every_shell_block_works() {
             let mut bash = tokio::process::Command::new("bash");
             bash.args(["-euo", "pipefail", "-c", &script]).current_dir(folder.path()).env("PATH", std::env::join_paths(path).unwrap());
             bash.env("API_KEY", host.key()).env("FRONTDESK_AGENT_MODEL_DIR", "no-model-here");
+            bash.env("FRONTDESK_PROGRAMS_DIR", folder.path().join("programs"));
             let ran = bash.output().await.unwrap();
             assert!(ran.status.success(), "{} line {}:\n{script}\n{ran:?}", page.display(), block.line);
             ran_blocks += 1;

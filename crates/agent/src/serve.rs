@@ -1,4 +1,4 @@
-//! The way in: loads the knowledge, sets up the model, and serves the AgentCore contract.
+//! The way in: has the knowledge loaded, sets up the model, and serves the AgentCore contract.
 //!
 //! A call's payload is `{"prompt", "actor_id"?, "thread_id"?, "stream"?}`, its answer `{"result", "actor_id", "thread_id"}`. With
 //! `"stream": true` it is answered as server-sent events: `{"delta"}` for each piece of the text, `{"tool_call": {"id", "name",
@@ -6,29 +6,27 @@
 //! answers are never logged.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentcore::{Answer, App, Context, HandlerError};
+use agentcore::trace::Spans;
+use agentcore::{Answer, App, Context, HandlerError, PingStatus};
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::faq::{AgentError, FaqAgent, Question};
+use crate::faq::{AgentError, Question};
 use crate::graph::{Event, Events};
 use crate::llm::provider::ProviderAccess;
-use crate::llm::{Extractive, Model, ModelError, Provider};
+use crate::llm::{ModelError, Provider};
+use crate::loading::{self, Assembly, Current, LoadedAgent, Loading};
 use crate::message::Progress;
-use crate::retrieval::model::ModelFiles;
 use crate::retrieval::watch::FaqWatch;
-use crate::retrieval::{Faq, Knowledge, KnowledgeOptions, SearchKind};
+use crate::retrieval::{Faq, Knowledge, KnowledgeOptions};
 use crate::settings::{AgentSettings, ModelChoice};
-use crate::threads::{ThreadKey, Threads};
-use crate::tools::FaqTools;
+use crate::threads::ThreadKey;
 
 /// What the model's deadline is earlier than the call's, so that its error can still be told.
 const TELLING: Duration = Duration::from_millis(250);
@@ -38,37 +36,44 @@ const NO_THREAD: [&str; 2] = ["api-session", "default-session"];
 const DEADLINE_HEADER: &str = "x-amzn-bedrock-agentcore-runtime-custom-deadline-ms";
 /// Events that may wait for a slow reader.
 const EVENTS_WAITING_MAX: usize = 16;
-/// How often the FAQ's files are looked at for a change.
-const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Serves the agent on `listener` until `shutdown` completes, then lets calls in flight finish.
 ///
-/// `/ping` answers once the knowledge is loaded. Fails when the FAQ cannot be read, the model cannot
+/// `/ping` answers once the FAQ can be searched, by keywords if the making of its vectors takes longer than
+/// the settings want to wait; as long as vectors are being made it says `HealthyBusy`. Fails when the FAQ cannot be read, the model cannot
 /// be set up, or the listener fails. Missing embedding files are no failure: the search is by
 /// keywords then. When the FAQ's files change they are read anew; calls in flight keep the old ones.
+/// `spans` are told of each call, and below it of what the model and the tools were asked.
 pub async fn run(
     listener: TcpListener,
     settings: AgentSettings,
+    spans: Spans,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
     let variable = |name: &str| std::env::var(name).ok();
     let watch = FaqWatch::of(&settings.faq);
-    let (knowledge, provider) = tokio::try_join!(load_knowledge(&settings, None), set_up_provider(&settings, variable))?;
+    let ((faq, embedding_model), provider) = tokio::try_join!(loading::read(&settings), set_up_provider(&settings, variable))?;
+    let loading = Loading::begin(faq, embedding_model.clone(), &settings).await?;
     let assembly = Assembly { provider: provider.map(Arc::new), threads: Arc::default(), settings };
-    let agent = assembly.agent(knowledge)?;
+    let (current, rest) = Current::begin(assembly, loading).await?;
+    let current = Arc::new(current);
+    let agent = current.agent();
     tracing::info!(
-        search = agent.search,
+        search = agent.knowledge.kind().name(),
         model = agent.model,
         entries = agent.knowledge.entries().len(),
         load_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         "Agent ready"
     );
-    let entrypoint = Arc::new(Entrypoint { agent: ArcSwap::from_pointee(agent), assembly });
-    let reloading = tokio::spawn(entrypoint.clone().reload_when_changed(watch));
+    drop(agent);
+    let keeping = tokio::spawn(current.clone().keep(embedding_model, watch, rest));
+    let pinged = current.clone();
+    let ping = move || if pinged.is_embedding() { PingStatus::HealthyBusy } else { PingStatus::Healthy };
+    let entrypoint = Arc::new(Entrypoint { current });
     let handler = move |payload, context| entrypoint.clone().invoke(payload, context);
-    let served = App::new(handler).run(listener, shutdown).await.context("failed to serve the agent");
-    reloading.abort();
+    let served = App::new(handler).ping(ping).spans(spans).run(listener, shutdown).await.context("failed to serve the agent");
+    keeping.abort();
     served
 }
 
@@ -78,62 +83,6 @@ pub fn graph_drawing() -> anyhow::Result<String> {
     let assembly = Assembly { provider: None, threads: Arc::default(), settings };
     let knowledge = Knowledge::open(Faq::from_entries(Vec::new()), KnowledgeOptions::default())?;
     Ok(assembly.agent(knowledge)?.faq.to_mermaid())
-}
-
-/// What an agent is made of, but for its knowledge.
-struct Assembly {
-    /// `None` for the built-in model.
-    provider: Option<Arc<Provider>>,
-    threads: Arc<Threads>,
-    settings: AgentSettings,
-}
-
-/// An agent with the knowledge that it was made with.
-struct LoadedAgent {
-    faq: FaqAgent,
-    knowledge: Arc<Knowledge>,
-    search: &'static str,
-    model: String,
-}
-
-impl Assembly {
-    fn agent(&self, knowledge: Knowledge) -> anyhow::Result<LoadedAgent> {
-        let model = match &self.provider {
-            Some(provider) => Model::Provider(provider.clone()),
-            None => Model::Extractive(Box::new(Extractive::new(self.settings.company_name(), knowledge.entries()))),
-        };
-        let search = knowledge.kind().name();
-        let name = model.name().to_owned();
-        let knowledge = Arc::new(knowledge);
-        let faq = FaqAgent::new(model, FaqTools::new(knowledge.clone()), self.threads.clone(), &self.settings)?;
-        Ok(LoadedAgent { faq, knowledge, search, model: name })
-    }
-}
-
-/// Reads the FAQ and makes it searchable, on a thread that may block; with the embedding model of `before`, if that is there.
-async fn load_knowledge(settings: &AgentSettings, before: Option<Arc<Knowledge>>) -> anyhow::Result<Knowledge> {
-    let faq: PathBuf = settings.faq.clone();
-    let model_dir = settings.model_dir.clone();
-    let cache_dir = settings.cache_dir.clone();
-    let embedding_threads = settings.embedding_threads;
-    let search = settings.search;
-    let load = move || -> anyhow::Result<Knowledge> {
-        let faq = Faq::read(&faq)?;
-        let options = KnowledgeOptions { search, cache_dir, embedding_threads, ..KnowledgeOptions::default() };
-        if let Some(before) = before {
-            return Ok(before.with_faq(faq, options)?);
-        }
-        let model = ModelFiles::locate(&model_dir)?;
-        if model.is_none() && search != SearchKind::Keyword {
-            tracing::warn!(
-                model_dir = %model_dir.display(),
-                "The embedding model is missing, so the search is by keywords; \
-                 `frontdesk model pull` fetches it"
-            );
-        }
-        Ok(Knowledge::open(faq, KnowledgeOptions { model, ..options })?)
-    };
-    tokio::task::spawn_blocking(load).await.context("the thread that loads the FAQ panicked")?
 }
 
 /// Sets up the language model that the settings choose, `None` for the built-in one; `variable` looks up an environment
@@ -151,14 +100,12 @@ async fn set_up_provider(settings: &AgentSettings, variable: impl Fn(&str) -> Op
 }
 
 struct Entrypoint {
-    /// Replaced as a whole when the FAQ changes.
-    agent: ArcSwap<LoadedAgent>,
-    assembly: Assembly,
+    current: Arc<Current>,
 }
 
 impl Entrypoint {
     async fn invoke(self: Arc<Self>, payload: Value, context: Context) -> Result<Answer, HandlerError> {
-        let settings = &self.assembly.settings;
+        let settings = self.current.settings();
         let text = prompt(&payload, settings.prompt_chars_max)?.to_owned();
         // As in the FAQ agent that this one follows, whatever stands in these fields is echoed.
         let id = |name: &str, default: &str| match payload.get(name) {
@@ -170,10 +117,10 @@ impl Entrypoint {
         let thread = thread(context.session_id.clone(), &actor_id, &thread_id);
         let deadline = Instant::now()
             + Duration::from_millis(time_left_ms(&context).map_or(settings.deadline_ms, |left| left.min(settings.deadline_ms)));
-        let question = Question { text, thread, deadline: deadline.checked_sub(TELLING).unwrap_or(deadline) };
+        let question = Question { text, thread, deadline: deadline.checked_sub(TELLING).unwrap_or(deadline), span: context.span };
         let document = move |result: String| json!({ "result": result, "actor_id": actor_id, "thread_id": thread_id });
 
-        let agent = self.agent.load_full();
+        let agent = self.current.agent();
         if payload.get("stream") != Some(&Value::Bool(true)) {
             let result = answer(&agent, &question, deadline, &Events::unwatched()).await?;
             return Ok(document(result).into());
@@ -195,27 +142,6 @@ impl Entrypoint {
             stream.send(document(answered?)).await;
             Ok(())
         }))
-    }
-
-    /// Reads the FAQ anew whenever its files have changed and are at rest. One that cannot be read leaves the old one in force.
-    async fn reload_when_changed(self: Arc<Self>, mut watch: FaqWatch) {
-        loop {
-            tokio::time::sleep(WATCH_INTERVAL).await;
-            if !watch.has_changed() {
-                continue;
-            }
-            let before = self.agent.load().knowledge.clone();
-            let loaded = load_knowledge(&self.assembly.settings, Some(before)).await;
-            match loaded.and_then(|knowledge| self.assembly.agent(knowledge)) {
-                Ok(agent) => {
-                    tracing::info!(entries = agent.knowledge.entries().len(), embedded = agent.knowledge.embedded(), "FAQ reloaded");
-                    self.agent.store(Arc::new(agent));
-                }
-                Err(error) => {
-                    tracing::error!(errorMessage = format!("{error:#}"), "The changed FAQ cannot be used; the old one stays in force")
-                }
-            }
-        }
     }
 }
 

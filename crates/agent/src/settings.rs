@@ -38,6 +38,8 @@ pub struct AgentSettings {
     pub cache_dir: Option<PathBuf>,
     /// Threads that embed questions.
     pub embedding_threads: usize,
+    /// How long a start waits for vectors that must be made, in milliseconds. Then the agent answers, by keywords until they are there.
+    pub embedding_wait_ms: u64,
     /// How many nodes of the graph one call may run. LangGraph's default.
     pub steps_max: usize,
     /// How long one call may take, in milliseconds. Two seconds less than API Gateway's 29.
@@ -61,6 +63,7 @@ impl Default for AgentSettings {
             model_dir: model::default_dir(),
             cache_dir: None,
             embedding_threads: 1,
+            embedding_wait_ms: 2_000,
             steps_max: 25,
             deadline_ms: 27_000,
             model_timeout_ms: 20_000,

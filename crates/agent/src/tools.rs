@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use agentcore::trace::{SpanKind, SpanParent};
 use futures_util::future::join_all;
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
@@ -176,15 +177,35 @@ impl FaqTools {
     }
 
     /// Answers every call, side by side; the answers come in the order of the calls.
-    pub async fn call_all(&self, calls: &[ToolCall]) -> Vec<ToolMessage> {
+    ///
+    /// Each call is told below `span`.
+    pub async fn call_all(&self, calls: &[ToolCall], span: &SpanParent) -> Vec<ToolMessage> {
         join_all(calls.iter().enumerate().map(|(index, call)| async move {
             if index < CALLS_PER_TURN_MAX {
-                self.call(call).await
+                self.traced_call(call, span).await
             } else {
                 refusal(call, &format!("at most {CALLS_PER_TURN_MAX} tool calls at a time. {TRY_AGAIN}"))
             }
         }))
         .await
+    }
+
+    /// A call with its span, by OpenTelemetry's conventions for tools of generative models
+    /// (<https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/>). What a model wrote for a tool's name may be anything, so it is told only if there is
+    /// such a tool.
+    async fn traced_call(&self, call: &ToolCall, span: &SpanParent) -> ToolMessage {
+        let known = TOOLS.into_iter().map(FaqTool::name).find(|name| *name == call.name);
+        let name = known.unwrap_or("unknown");
+        let mut span = span.child(|| format!("execute_tool {name}"), SpanKind::Internal);
+        span.set("gen_ai.operation.name", || "execute_tool");
+        span.set("gen_ai.tool.name", || name);
+        span.set("gen_ai.tool.type", || "datastore");
+        let message = self.call(call).await;
+        match &message.artifact {
+            Some(found) => span.set("frontdesk.search.entries", || i64::try_from(found.matches.len()).unwrap_or(i64::MAX)),
+            None => span.fail(|| "refused"),
+        }
+        message
     }
 
     async fn call(&self, call: &ToolCall) -> ToolMessage {

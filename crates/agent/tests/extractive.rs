@@ -62,7 +62,7 @@ async fn an_faq_that_is_not_there_ends_the_start() {
     let settings =
         AgentSettings { faq, model_dir: asking::missing_model(folder.path()), model: ModelChoice::Extractive, ..AgentSettings::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let error = run(listener, settings, pending()).await.unwrap_err();
+    let error = run(listener, settings, Default::default(), pending()).await.unwrap_err();
     assert!(format!("{error:#}").contains("missing.csv"), "{error:#}");
 }
 

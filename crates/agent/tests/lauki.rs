@@ -38,7 +38,12 @@ async fn check(model: Option<ModelFiles>, at_least: Shares) {
     let extractive = Model::Extractive(Box::new(Extractive::new("Lauki", knowledge.entries())));
     let agent = FaqAgent::new(extractive, FaqTools::new(Arc::new(knowledge)), Arc::default(), &AgentSettings::default()).unwrap();
     let answer = async |question: &str| {
-        let question = Question { text: question.to_owned(), thread: None, deadline: Instant::now() + Duration::from_secs(60) };
+        let question = Question {
+            text: question.to_owned(),
+            thread: None,
+            deadline: Instant::now() + Duration::from_secs(60),
+            span: Default::default(),
+        };
         agent.answer(&question, &Events::unwatched()).await.unwrap()
     };
 

@@ -138,7 +138,8 @@ async fn complete(double: &LlmDouble, provider: &str, variable: &'static str, ke
     let access = ProviderAccess { base_url: Some(double.base_url()), api_key_variable: None, timeout: LONG };
     let provider = Provider::new(provider, "openai/gpt-oss-20b", access, |name| (name == variable).then(|| key.to_owned())).await;
     let messages = [Message::Human("hi".to_owned())];
-    let request = ModelRequest { system_prompt: "", messages: &messages, tools: &[], deadline: Instant::now() + LONG };
+    let request =
+        ModelRequest { system_prompt: "", messages: &messages, tools: &[], deadline: Instant::now() + LONG, span: &Default::default() };
     provider.unwrap().complete(request, &Events::unwatched()).await.map(drop).map_err(|error| error.to_string())
 }
 

@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
+use frontdesk_trace::Spans;
 use http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
@@ -44,6 +45,7 @@ pub struct App {
     websocket: Option<Arc<WebSocketHandler>>,
     ping: Option<StatusSource>,
     body_bytes_max: usize,
+    spans: Spans,
 }
 
 /// What the routes share.
@@ -52,6 +54,7 @@ pub(crate) struct Served {
     pub(crate) websocket: Option<Arc<WebSocketHandler>>,
     pub(crate) ping: Arc<Ping>,
     pub(crate) body_bytes_max: usize,
+    pub(crate) spans: Spans,
 }
 
 impl App {
@@ -70,7 +73,7 @@ impl App {
             let future: HandlerFuture = Box::pin(async move { future.await.map(Into::<Answer>::into).map_err(Into::<HandlerError>::into) });
             future
         };
-        App { handler: Arc::new(handler), websocket: None, ping: None, body_bytes_max: BODY_BYTES_MAX }
+        App { handler: Arc::new(handler), websocket: None, ping: None, body_bytes_max: BODY_BYTES_MAX, spans: Spans::default() }
     }
 
     /// Serves `/ws` with `handler`, which is given each connection and the [`Context`] of its handshake. An error or a panic closes the
@@ -110,6 +113,12 @@ impl App {
         App { body_bytes_max, ..self }
     }
 
+    /// Tells `spans` of each invocation, below the span that its `traceparent` names. By default nobody is told.
+    #[must_use]
+    pub fn spans(self, spans: Spans) -> App {
+        App { spans, ..self }
+    }
+
     /// Serves on `listener` until `shutdown` completes, then stops accepting, lets calls in flight finish for at most eight
     /// seconds, and returns. `/ping` answers from the first connection on, so bind early and call this when the agent is ready.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
@@ -141,7 +150,8 @@ impl App {
 
     fn router(self) -> Router {
         let ping = Arc::new(Ping::new(self.ping));
-        let served = Served { handler: self.handler, websocket: self.websocket, ping, body_bytes_max: self.body_bytes_max };
+        let served =
+            Served { handler: self.handler, websocket: self.websocket, ping, body_bytes_max: self.body_bytes_max, spans: self.spans };
         Router::new()
             .route("/invocations", post(invocations::invoke))
             .route("/ping", get(ping_document))

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use frontdesk_trace::SpanParent;
 use http::HeaderMap;
 use uuid::Uuid;
 
@@ -36,11 +37,13 @@ pub struct Context {
     /// The caller's own headers: `Authorization`, `X-Amzn-Bedrock-AgentCore-Runtime-Custom-*` and others, but none of the connection's, of
     /// proxies or of AWS's signing.
     pub headers: HeaderMap,
+    /// The invocation's span: work that deserves one of its own begins it below this.
+    pub span: SpanParent,
     ping: Arc<Ping>,
 }
 
 impl Context {
-    pub(crate) fn from_headers(headers: &HeaderMap, ping: Arc<Ping>) -> Context {
+    pub(crate) fn from_headers(headers: &HeaderMap, span: SpanParent, ping: Arc<Ping>) -> Context {
         let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
         Context {
             session_id: text(SESSION_ID),
@@ -49,6 +52,7 @@ impl Context {
             oauth2_callback_url: text(OAUTH2_CALLBACK),
             baggage: text("baggage"),
             headers: headers.iter().filter(|(name, _)| is_handed_on(name)).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            span,
             ping,
         }
     }

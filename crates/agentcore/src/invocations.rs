@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use frontdesk_trace::{SpanContext, SpanKind};
 use http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
@@ -23,7 +24,11 @@ use crate::unwind::guard;
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 
 pub(crate) async fn invoke(State(served): State<Arc<Served>>, request: Request) -> Response {
-    let context = Context::from_headers(request.headers(), served.ping.clone());
+    let mut traced = served.spans.begin("POST /invocations", SpanKind::Server, SpanContext::of(request.headers()));
+    let context = Context::from_headers(request.headers(), traced.as_parent(), served.ping.clone());
+    traced.set("http.request.method", || "POST");
+    traced.set("http.route", || "/invocations");
+    traced.set("agentcore.request_id", || context.request_id.clone());
     // As it stands in the gateway's access log, so that one search finds a request in both.
     let trace_id = request.headers().get("x-amzn-trace-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let span = tracing::info_span!(
@@ -40,7 +45,8 @@ pub(crate) async fn invoke(State(served): State<Arc<Served>>, request: Request) 
             duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             "Invocation answered"
         );
-        response
+        traced.set_status(response.status(), 500);
+        if traced.context().is_none() { response } else { response.map(|body| Body::new(traced.until_the_end_of(body))) }
     }
     .instrument(span)
     .await

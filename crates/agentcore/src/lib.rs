@@ -70,6 +70,9 @@
 //!     })
 //! });
 //! ```
+//!
+//! [`App::spans`] takes a sink of [`trace`] spans: a call's own, below the one that its `traceparent` names, and those that the handler begins by
+//! [`Context::span`]. What becomes of them (OpenTelemetry, a log, nothing) is the program's to choose; this crate brings no exporter.
 
 mod answer;
 mod app;
@@ -86,5 +89,6 @@ pub use answer::{Answer, Events};
 pub use app::{App, bind_address, interrupted};
 pub use context::{BackgroundTask, Context};
 pub use error::HandlerError;
+pub use frontdesk_trace as trace;
 pub use ping::PingStatus;
 pub use websocket::{Connection, Frame};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse, Response};
+use frontdesk_trace::SpanParent;
 use http::{StatusCode, header};
 use tracing::Instrument as _;
 
@@ -79,7 +80,7 @@ pub(crate) async fn upgrade(State(served): State<Arc<Served>>, request: Request)
     let Some(handler) = served.websocket.clone() else {
         return StatusCode::FORBIDDEN.into_response();
     };
-    let context = Context::from_headers(request.headers(), served.ping.clone());
+    let context = Context::from_headers(request.headers(), SpanParent::default(), served.ping.clone());
     let (mut parts, _) = request.into_parts();
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade,

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::identity::Principal;
-use crate::operation::Operation;
+use crate::operation::{Operation, query_parameter};
 
 /// The service's name in ARNs, in IAM actions and in signatures.
 pub(crate) const SERVICE: &str = "apigateway";
@@ -117,7 +117,7 @@ impl Call {
 
     /// A value of the query, decoded.
     fn query_value(&self, name: &str) -> Option<String> {
-        let value = self.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+        let value = query_parameter(&self.query, name)?;
         Some(percent_encoding::percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
     }
 

@@ -3,102 +3,343 @@
 use bytes::Bytes;
 use frontdesk_aws::ServiceError;
 use frontdesk_aws::arn::AgentRuntimeArn;
-use frontdesk_runtime::{DEFAULT_ENDPOINT, HostedAgent, Invocation, InvokeError, ResponseBody};
+use frontdesk_runtime::{
+    Asked, DEFAULT_ENDPOINT, Invocation, InvokeError, Payload, ResponseBody, RuntimeService, SessionName, SocketAnswer, Target,
+};
+use frontdesk_store::AgentProtocol;
+use frontdesk_trace::{Span, TRACEPARENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::upgrade::OnUpgrade;
 
 use crate::identity::Principal;
-use crate::operation::Operation;
+use crate::operation::{Operation, query_parameter};
 
 /// The operations of the data plane.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DataPlane {
     InvokeAgentRuntime,
+    GetAgentCard,
+    StopRuntimeSession,
+    InvokeAgentRuntimeWithWebSocketStream,
 }
 
 /// The table that dispatch works from.
-pub(crate) const OPERATIONS: &[Operation<DataPlane>] = &[Operation {
-    id: DataPlane::InvokeAgentRuntime,
-    name: "InvokeAgentRuntime",
-    verb: Method::POST,
-    path: "/runtimes/{agentRuntimeArn}/invocations",
-}];
+pub(crate) const OPERATIONS: &[Operation<DataPlane>] = &[
+    Operation {
+        id: DataPlane::InvokeAgentRuntime,
+        name: "InvokeAgentRuntime",
+        verb: Method::POST,
+        path: "/runtimes/{agentRuntimeArn}/invocations",
+    },
+    Operation {
+        id: DataPlane::GetAgentCard,
+        name: "GetAgentCard",
+        verb: Method::GET,
+        path: "/runtimes/{agentRuntimeArn}/invocations/.well-known/agent-card.json",
+    },
+    Operation {
+        id: DataPlane::StopRuntimeSession,
+        name: "StopRuntimeSession",
+        verb: Method::POST,
+        path: "/runtimes/{agentRuntimeArn}/stopruntimesession",
+    },
+    // No operation of the service model: it has the name of its IAM action.
+    Operation {
+        id: DataPlane::InvokeAgentRuntimeWithWebSocketStream,
+        name: "InvokeAgentRuntimeWithWebSocketStream",
+        verb: Method::GET,
+        path: "/runtimes/{agentRuntimeArn}/ws",
+    },
+];
 
 /// The service's name in ARNs, in IAM actions and in signatures.
 pub(crate) const SERVICE: &str = "bedrock-agentcore";
+/// AgentCore's bound on a payload.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 100_000_000;
 
 const SESSION_ID: &str = "x-amzn-bedrock-agentcore-runtime-session-id";
 const REQUEST_ID: &str = "x-amzn-bedrock-agentcore-runtime-request-id";
+const USER_ID: &str = "x-amzn-bedrock-agentcore-runtime-user-id";
+const MCP_SESSION_ID: &str = "mcp-session-id";
 /// AgentCore's bounds on a session id.
 const SESSION_ID_CHARS: std::ops::RangeInclusive<usize> = 33..=256;
+/// AgentCore's bounds on a user's id.
+const USER_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=1024;
 
-/// Headers of a call that reach the agent; besides, all that begin with [`CUSTOM_PREFIX`]. `Authorization` is the host's and does not.
-const HANDED_ON: [&str; 10] = [
+/// Headers of a call that reach the agent; besides, all that begin with [`CUSTOM_PREFIX`] and those that the runtime allows. `Authorization` is the host's
+/// and does not.
+const HANDED_ON: [&str; 12] = [
     "accept",
     "baggage",
     "content-type",
+    "mcp-method",
+    "mcp-name",
     "mcp-protocol-version",
-    "mcp-session-id",
+    MCP_SESSION_ID,
     "traceparent",
     "tracestate",
-    "x-amzn-bedrock-agentcore-runtime-user-id",
+    USER_ID,
     "x-amzn-trace-id",
     SESSION_ID,
 ];
 const CUSTOM_PREFIX: &str = "x-amzn-bedrock-agentcore-runtime-custom-";
+/// Headers that no allow list hands on: they speak of the connection to this host, or hold what was signed for it.
+const NEVER_HANDED_ON: [HeaderName; 8] = [
+    header::AUTHORIZATION,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::HOST,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
 
-/// Carries one invocation to its agent.
+/// What else of a WebSocket's handshake is the agent's to answer.
+const HANDSHAKE: [HeaderName; 4] =
+    [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION, header::SEC_WEBSOCKET_PROTOCOL, header::SEC_WEBSOCKET_EXTENSIONS];
+
+/// A call of the data plane, verified.
+pub(crate) struct Call<'a> {
+    pub(crate) operation: &'a Operation<DataPlane>,
+    /// The runtime's ARN, or its id beside an `accountId`.
+    pub(crate) runtime: &'a str,
+    pub(crate) request: &'a Parts,
+    pub(crate) payload: Payload,
+    /// The connection, once a handshake has been answered.
+    pub(crate) upgrade: OnUpgrade,
+    pub(crate) principal: &'a Principal,
+    /// The operation's.
+    pub(crate) span: &'a Span,
+}
+
+/// Performs one operation of the data plane.
 ///
 /// # Errors
 /// The data plane's own errors, in AWS's words.
-pub(crate) async fn invoke_agent_runtime(
-    agents: &[HostedAgent],
-    principal: &Principal,
-    arn: &str,
-    request: &Parts,
-    payload: Bytes,
-) -> Result<Response<ResponseBody>, ServiceError> {
-    let qualifier = query_parameter(request, "qualifier").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
-    let arn: AgentRuntimeArn = arn.parse().map_err(|error| ServiceError::validation(format!("agentRuntimeArn: {error}")))?;
-    let endpoint = arn.endpoint(&qualifier).map_err(|error| ServiceError::validation(format!("qualifier: {error}")))?;
-    let resources = [arn.to_string(), endpoint.to_string()];
-    principal.authorize("bedrock-agentcore:InvokeAgentRuntime", &resources.each_ref().map(String::as_str))?;
-    let session_id = session_id(&request.headers)?;
-    let agent = agents.iter().find(|agent| *agent.arn() == arn);
-    let agent = agent.ok_or_else(|| ServiceError::resource_not_found(format!("No agent runtime has the ARN {arn}")))?;
-    if qualifier != DEFAULT_ENDPOINT {
-        return Err(ServiceError::resource_not_found(format!("Agent runtime {arn} has no endpoint named {qualifier}")));
+pub(crate) async fn perform(call: Call<'_>, runtimes: &RuntimeService) -> Result<Response<ResponseBody>, ServiceError> {
+    let Call { operation, runtime, request, payload, upgrade, principal, span } = call;
+    let Addressed { arn, endpoint } = addressed(runtime, request, runtimes)?;
+    authorize(principal, operation.name, &arn, &endpoint)?;
+    let names_user = |name: &str| name.eq_ignore_ascii_case(USER_ID);
+    let query = request.uri.query().unwrap_or_default();
+    if request.headers.contains_key(USER_ID) || query.split(['&', '=']).any(names_user) {
+        authorize(principal, "InvokeAgentRuntimeForUser", &arn, &endpoint)?;
     }
-    let headers = headers_for_agent(&request.headers, &session_id);
-    let mut response = agent.invoke(Invocation { headers, payload }).await.map_err(|error| match error {
-        InvokeError::Busy => ServiceError::throttling(error.to_string()),
-        InvokeError::Agent(message) => ServiceError::runtime_client(message),
-    })?;
+    let headers = &request.headers;
+    match operation.id {
+        DataPlane::StopRuntimeSession => {
+            let session_id = headers.get(SESSION_ID).ok_or_else(|| ServiceError::validation("runtimeSessionId is required"))?;
+            let session = named(session_id)?;
+            target(runtimes, &arn, &endpoint)?;
+            if !runtimes.stop_session(&arn.id(), &endpoint, session.id()).await {
+                return Err(ServiceError::resource_not_found(format!("No session {} is active", session.id())));
+            }
+            let mut response = Response::new(Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}).boxed_unsync());
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response.headers_mut().insert(SESSION_ID, session_id.clone());
+            Ok(response)
+        }
+        DataPlane::InvokeAgentRuntimeWithWebSocketStream => {
+            websocket(&target(runtimes, &arn, &endpoint)?, request, upgrade, runtimes, span).await
+        }
+        DataPlane::InvokeAgentRuntime | DataPlane::GetAgentCard => {
+            let target = target(runtimes, &arn, &endpoint)?;
+            let protocol = target.configuration().protocol;
+            let asked = if operation.id == DataPlane::GetAgentCard { Asked::AgentCard } else { Asked::Invocation };
+            if asked == Asked::AgentCard && protocol != AgentProtocol::A2a {
+                return Err(ServiceError::validation(format!("Agent runtime {arn} speaks {}; only A2A has agent cards", protocol.name())));
+            }
+            check_user_id(headers)?;
+            let session = session_of(headers, protocol)?;
+            let session_id =
+                HeaderValue::from_str(session.id()).map_err(|_| ServiceError::validation("runtimeSessionId is no header value"))?;
+            let handed_on = headers_for_agent(headers, &session_id, &target, span);
+            let invocation = Invocation { asked, headers: handed_on, payload };
+            let mut response = runtimes.invoke(&target, &session, invocation, span).await.map_err(of_invoke)?;
+            let answered = response.headers_mut();
+            if protocol == AgentProtocol::Mcp && !answered.contains_key(MCP_SESSION_ID) {
+                answered.insert(MCP_SESSION_ID, session_id.clone());
+            }
+            answered.insert(SESSION_ID, session_id);
+            Ok(response)
+        }
+    }
+}
+
+/// Hands a WebSocket's handshake to the agent and, when it takes the connection, carries the bytes of both. A caller that cannot set headers (a browser, with a
+/// presigned URL) has the session and custom headers in its query, which is where AgentCore's SDKs put them.
+async fn websocket(
+    target: &Target,
+    request: &Parts,
+    upgrade: OnUpgrade,
+    runtimes: &RuntimeService,
+    span: &Span,
+) -> Result<Response<ResponseBody>, ServiceError> {
+    let is_websocket = request.headers.get(header::UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if !is_websocket {
+        return Err(ServiceError::validation("a WebSocket handshake is expected here: GET with Upgrade: websocket"));
+    }
+    let mut headers = request.headers.clone();
+    for (name, value) in query_headers(request) {
+        headers.entry(name).or_insert(value);
+    }
+    check_user_id(&headers)?;
+    let session = session_of(&headers, target.configuration().protocol)?;
+    let session_id = HeaderValue::from_str(session.id()).map_err(|_| ServiceError::validation("runtimeSessionId is no header value"))?;
+    let mut handed_on = headers_for_agent(&headers, &session_id, target, span);
+    handed_on.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    handed_on.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    for name in HANDSHAKE {
+        if let Some(value) = headers.get(&name) {
+            handed_on.insert(name, value.clone());
+        }
+    }
+    let mut response = match runtimes.open_socket(target, &session, handed_on).await.map_err(of_invoke)? {
+        SocketAnswer::Refused(response) => response,
+        SocketAnswer::Open(socket) => {
+            let mut response = Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            *response.headers_mut() = socket.headers.clone();
+            tokio::spawn(async move {
+                match upgrade.await {
+                    Ok(caller) => socket.relay(caller).await,
+                    Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a WebSocket's caller left before it began"),
+                }
+            });
+            response
+        }
+    };
     response.headers_mut().insert(SESSION_ID, session_id);
     Ok(response)
 }
 
-/// The call's session id, or a new one where it names none.
-fn session_id(headers: &HeaderMap) -> Result<HeaderValue, ServiceError> {
-    match headers.get(SESSION_ID) {
-        None => Ok(HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).expect("a UUID is a header value")),
-        Some(given) if SESSION_ID_CHARS.contains(&given.len()) => Ok(given.clone()),
-        Some(given) => Err(ServiceError::validation(format!(
-            "runtimeSessionId has {} characters; it must have at least {} and at most {}",
-            given.len(),
-            SESSION_ID_CHARS.start(),
-            SESSION_ID_CHARS.end()
-        ))),
+/// The headers that a query stands in for.
+fn query_headers(request: &Parts) -> Vec<(HeaderName, HeaderValue)> {
+    let pairs = request.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let headers = pairs.filter_map(|(name, value)| {
+        let name = name.to_ascii_lowercase();
+        if name != SESSION_ID && name != USER_ID && !name.starts_with(CUSTOM_PREFIX) {
+            return None;
+        }
+        let value = percent_encoding::percent_decode_str(value).decode_utf8().ok()?;
+        Some((name.parse().ok()?, HeaderValue::from_str(&value).ok()?))
+    });
+    headers.collect()
+}
+
+/// Where a call says that it goes.
+struct Addressed {
+    arn: AgentRuntimeArn,
+    endpoint: String,
+}
+
+fn addressed(runtime: &str, request: &Parts, runtimes: &RuntimeService) -> Result<Addressed, ServiceError> {
+    let invalid = |error: frontdesk_aws::arn::ArnError| ServiceError::validation(format!("agentRuntimeArn: {error}"));
+    let account_id = query_value(request, "accountId");
+    let arn: AgentRuntimeArn = if runtime.starts_with("arn:") {
+        runtime.parse().map_err(invalid)?
+    } else {
+        let account_id = account_id.as_deref().ok_or_else(|| ServiceError::validation("accountId is required with an agent id"))?;
+        let (name, suffix) = runtime.rsplit_once('-').unwrap_or((runtime, ""));
+        AgentRuntimeArn::new(runtimes.region_and_account().0, account_id, name, suffix).map_err(invalid)?
+    };
+    if account_id.is_some_and(|account_id| account_id != arn.account()) {
+        return Err(ServiceError::validation("accountId is not the account of agentRuntimeArn"));
+    }
+    let endpoint = query_value(request, "qualifier").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
+    arn.endpoint(&endpoint).map_err(|error| ServiceError::validation(format!("qualifier: {error}")))?;
+    Ok(Addressed { arn, endpoint })
+}
+
+fn authorize(principal: &Principal, action: &str, arn: &AgentRuntimeArn, endpoint: &str) -> Result<(), ServiceError> {
+    let endpoint = arn.endpoint(endpoint).map_err(|error| ServiceError::validation(format!("qualifier: {error}")))?;
+    let resources = [arn.to_string(), endpoint.to_string()];
+    principal.authorize(&format!("{SERVICE}:{action}"), &resources.each_ref().map(String::as_str))
+}
+
+fn target(runtimes: &RuntimeService, arn: &AgentRuntimeArn, endpoint: &str) -> Result<Target, ServiceError> {
+    // Another region's or account's runtime is somebody else's, whatever its id.
+    if (arn.region(), arn.account()) != runtimes.region_and_account() {
+        return Err(ServiceError::resource_not_found(format!("No agent runtime has the ARN {arn}")));
+    }
+    let target = runtimes.resolve(&arn.id(), endpoint).map_err(of_invoke)?;
+    // Tokens of an OpenID provider would be checked before this, and let their bearers pass here instead of signers.
+    if target.configuration().authorizer.is_some() {
+        return Err(ServiceError::access_denied(frontdesk_aws::sigv4::VerifyError::AuthorizationMethodMismatch.to_string()));
+    }
+    Ok(target)
+}
+
+fn of_invoke(error: InvokeError) -> ServiceError {
+    match error {
+        InvokeError::Busy => ServiceError::throttling(error.to_string()),
+        InvokeError::NotFound(message) => ServiceError::resource_not_found(message),
+        InvokeError::NotReady(message) => ServiceError::new(StatusCode::CONFLICT, "RetryableConflictException", message),
+        InvokeError::Agent(message) => ServiceError::runtime_client(message),
     }
 }
 
-fn headers_for_agent(headers: &HeaderMap, session_id: &HeaderValue) -> HeaderMap {
-    let is_handed_on = |name: &HeaderName| HANDED_ON.contains(&name.as_str()) || name.as_str().starts_with(CUSTOM_PREFIX);
+/// The call's session, or a new one where it names none.
+fn session_of(headers: &HeaderMap, protocol: AgentProtocol) -> Result<SessionName, ServiceError> {
+    let new = || uuid::Uuid::new_v4().to_string();
+    match (headers.get(SESSION_ID), protocol) {
+        (Some(given), _) => named(given),
+        // An MCP client knows its own header only, and comes back with what it was given in it.
+        (None, AgentProtocol::Mcp) => match headers.get(MCP_SESSION_ID).map(named) {
+            Some(Ok(known)) => Ok(known),
+            _ => Ok(SessionName::Named(new())),
+        },
+        (None, _) => Ok(SessionName::Generated(new())),
+    }
+}
+
+fn named(given: &HeaderValue) -> Result<SessionName, ServiceError> {
+    let text = given.to_str().map_err(|_| ServiceError::validation("runtimeSessionId holds characters that are not printable ASCII"))?;
+    if SESSION_ID_CHARS.contains(&text.len()) {
+        return Ok(SessionName::Named(text.to_owned()));
+    }
+    Err(ServiceError::validation(format!(
+        "runtimeSessionId has {} characters; it must have at least {} and at most {}",
+        text.len(),
+        SESSION_ID_CHARS.start(),
+        SESSION_ID_CHARS.end()
+    )))
+}
+
+fn check_user_id(headers: &HeaderMap) -> Result<(), ServiceError> {
+    match headers.get(USER_ID) {
+        Some(user_id) if !USER_ID_CHARS.contains(&user_id.len()) => Err(ServiceError::validation(format!(
+            "runtimeUserId has {} characters; it must have at least {} and at most {}",
+            user_id.len(),
+            USER_ID_CHARS.start(),
+            USER_ID_CHARS.end()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn headers_for_agent(headers: &HeaderMap, session_id: &HeaderValue, target: &Target, span: &Span) -> HeaderMap {
+    let configuration = target.configuration();
+    let is_allowed = |name: &HeaderName| {
+        let listed = configuration.request_headers.iter().any(|allowed| name.as_str().eq_ignore_ascii_case(allowed));
+        listed && !NEVER_HANDED_ON.contains(name) && !name.as_str().starts_with("x-amz-")
+    };
+    let is_handed_on =
+        |name: &HeaderName| HANDED_ON.contains(&name.as_str()) || name.as_str().starts_with(CUSTOM_PREFIX) || is_allowed(name);
     let mut handed_on = HeaderMap::new();
     for (name, value) in headers.iter().filter(|(name, _)| is_handed_on(name)) {
         handed_on.append(name.clone(), value.clone());
     }
     handed_on.insert(SESSION_ID, session_id.clone());
+    if let Some(context) = span.context() {
+        handed_on.insert(TRACEPARENT, context.header());
+    }
+    if configuration.protocol == AgentProtocol::Mcp && !handed_on.contains_key(MCP_SESSION_ID) {
+        handed_on.insert(MCP_SESSION_ID, session_id.clone());
+    }
     let request_id = headers.get("x-amzn-request-id").cloned();
     let request_id = request_id.or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).ok());
     if let Some(request_id) = request_id {
@@ -107,8 +348,7 @@ fn headers_for_agent(headers: &HeaderMap, session_id: &HeaderValue) -> HeaderMap
     handed_on
 }
 
-fn query_parameter(request: &Parts, name: &str) -> Option<String> {
-    let pairs = request.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next()?;
+fn query_value(request: &Parts, name: &str) -> Option<String> {
+    let value = query_parameter(request.uri.query()?, name)?;
     Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
 }

@@ -1,5 +1,6 @@
 //! The host's own API for its command line, below `/_frontdesk`. Signed like everything here, with the service name `frontdesk`; for the root access key alone.
 
+mod agents;
 mod documents;
 
 use std::borrow::Cow;
@@ -7,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use frontdesk_aws::ServiceError;
+use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_gateway::quota::{day_of, day_of_date};
-use frontdesk_gateway::{KeyService, KeyServiceError, PlanChange};
-use frontdesk_runtime::{AgentStatus, HostedAgent, HostedAgentState};
+use frontdesk_gateway::{KeyService, KeyServiceError, PlanChange, USAGE_DAYS_MAX};
+use frontdesk_runtime::{RuntimeService, SharedState, SharedStatus};
 use frontdesk_store::{ApiKeyChange, Quota, QuotaPeriod, SecretText, StageRef};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -18,8 +20,12 @@ use time::Date;
 use time::macros::format_description;
 
 use crate::identity::Principal;
-use crate::operation::Operation;
+use crate::operation::{Operation, query_parameter};
 
+pub use agents::{
+    AgentDocument, AgentEndpointDocument, AgentList, GoBackRequest, IsolationDocument, LaunchRequest, LimitsDocument, ProgramDocument,
+    SessionDocument, SessionList, SessionsDocument,
+};
 pub use documents::{
     ActorUsageDocument, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, ImportKeysRequest, ImportedKeys, KeyDocument, KeyList,
     KeyUsageDocument, KeyWithValue, PlanDocument, PlanList, PlanStageDocument, PutPlanRequest, QuotaDocument, RotateKeyRequest,
@@ -27,7 +33,7 @@ pub use documents::{
 };
 
 /// The operations of the host's own API.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HostOperation {
     Status,
     ListKeys,
@@ -46,6 +52,13 @@ pub(crate) enum HostOperation {
     LeavePlan,
     Usage,
     ExtendQuota,
+    ListAgents,
+    PutAgent,
+    GetAgent,
+    GoBack,
+    DeleteAgent,
+    ListSessions,
+    EndSession,
 }
 
 /// The table that dispatch works from.
@@ -77,10 +90,14 @@ pub(crate) const OPERATIONS: &[Operation<HostOperation>] = &[
     },
     Operation { id: HostOperation::Usage, name: "GetUsage", verb: Method::GET, path: "/_frontdesk/usage" },
     Operation { id: HostOperation::ExtendQuota, name: "UpdateUsage", verb: Method::POST, path: "/_frontdesk/usage/extend" },
+    Operation { id: HostOperation::ListAgents, name: "ListAgents", verb: Method::GET, path: "/_frontdesk/agents" },
+    Operation { id: HostOperation::PutAgent, name: "PutAgent", verb: Method::PUT, path: "/_frontdesk/agents/{agent}" },
+    Operation { id: HostOperation::GetAgent, name: "GetAgent", verb: Method::GET, path: "/_frontdesk/agents/{agent}" },
+    Operation { id: HostOperation::GoBack, name: "PutAgentVersion", verb: Method::PUT, path: "/_frontdesk/agents/{agent}/version" },
+    Operation { id: HostOperation::DeleteAgent, name: "DeleteAgent", verb: Method::DELETE, path: "/_frontdesk/agents/{agent}" },
+    Operation { id: HostOperation::ListSessions, name: "ListSessions", verb: Method::GET, path: "/_frontdesk/sessions" },
+    Operation { id: HostOperation::EndSession, name: "DeleteSession", verb: Method::DELETE, path: "/_frontdesk/sessions/{session}" },
 ];
-
-/// The most days that one report of usage covers.
-const USAGE_DAYS_MAX: u32 = 400;
 
 /// The service's name in signatures.
 pub const HOST_SERVICE: &str = "frontdesk";
@@ -102,6 +119,9 @@ pub struct HostStatus {
     pub agent_status: String,
     /// The agent's process id, while it runs.
     pub agent_pid: Option<u32>,
+    /// Whether the agent is at work besides its calls. The built-in one is while it embeds a large FAQ; a new one is searched by keywords meanwhile.
+    #[serde(default)]
+    pub agent_busy: bool,
     /// Why the agent's last start failed.
     pub agent_failure: Option<String>,
     /// `vector`, `keyword` or `hybrid`.
@@ -133,6 +153,8 @@ pub struct StatusSource {
     pub usage_plan: String,
     /// The id of the API that the host seeded.
     pub rest_api_id: String,
+    /// The agent that the host seeded.
+    pub agent_runtime_arn: AgentRuntimeArn,
 }
 
 /// A call of the host's API, verified.
@@ -144,14 +166,14 @@ pub(crate) struct Call<'a> {
     pub(crate) query: String,
     pub(crate) body: Bytes,
     pub(crate) principal: &'a Principal,
-    pub(crate) now_unix: i64,
+    pub(crate) now_ms: i64,
 }
 
 /// What the host's API works on.
 pub(crate) struct HostRooms<'a> {
     pub(crate) region: &'a str,
     pub(crate) source: &'a StatusSource,
-    pub(crate) agents: &'a [HostedAgent],
+    pub(crate) runtimes: Arc<RuntimeService>,
     pub(crate) keys: Arc<KeyService>,
 }
 
@@ -160,13 +182,14 @@ pub(crate) struct HostRooms<'a> {
 /// # Errors
 /// AccessDeniedException for anyone but the root, ValidationException and ResourceNotFoundException naming the thing.
 pub(crate) async fn perform(call: Call<'_>, rooms: HostRooms<'_>) -> Result<Response<Bytes>, ServiceError> {
-    let Call { operation, parameters, query, body, principal, now_unix } = call;
+    let Call { operation, parameters, query, body, principal, now_ms } = call;
+    let now_unix = now_ms / 1000;
     principal.authorize(&format!("{HOST_SERVICE}:{}", operation.name), &["*"])?;
-    let HostRooms { region, source, agents, keys } = rooms;
+    let HostRooms { region, source, runtimes, keys } = rooms;
     let mut parameters = parameters.into_iter();
     let mut parameter = move || parameters.next().unwrap_or_default();
     match operation.id {
-        HostOperation::Status => Ok(json(StatusCode::OK, &status(region, source, agents)?)),
+        HostOperation::Status => Ok(json(StatusCode::OK, &status(region, source, &runtimes))),
         HostOperation::ListKeys => {
             let views = blocking(move || keys.list(now_unix)).await?;
             let keys = views.into_iter().map(|view| KeyDocument::of(view, now_unix)).collect();
@@ -257,6 +280,13 @@ pub(crate) async fn perform(call: Call<'_>, rooms: HostRooms<'_>) -> Result<Resp
             let (plan, remaining) = blocking(move || keys.extend_quota(&key, usage_plan.as_deref(), extra, now_unix)).await?;
             Ok(json(StatusCode::OK, &ExtendedQuota { usage_plan: plan.name, remaining }))
         }
+        HostOperation::ListAgents
+        | HostOperation::PutAgent
+        | HostOperation::GetAgent
+        | HostOperation::GoBack
+        | HostOperation::DeleteAgent
+        | HostOperation::ListSessions
+        | HostOperation::EndSession => agents::perform(operation.id, parameter(), &query, &body, &runtimes, now_ms).await,
     }
 }
 
@@ -310,8 +340,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, ServiceError> {
 }
 
 fn query_value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
-    percent_encoding::percent_decode_str(value).decode_utf8().ok()
+    percent_encoding::percent_decode_str(query_parameter(query, name)?).decode_utf8().ok()
 }
 
 /// A date of the query, as days since 1970-01-01.
@@ -321,30 +350,31 @@ fn date(query: &str, name: &str) -> Result<Option<u32>, ServiceError> {
     date.map(|date| Some(day_of_date(date))).map_err(|_| ServiceError::validation(format!("{name} is {text}: write a date as 2026-01-31")))
 }
 
-fn status(region: &str, source: &StatusSource, agents: &[HostedAgent]) -> Result<HostStatus, ServiceError> {
-    let agent = agents.first().ok_or_else(|| ServiceError::resource_not_found("no agent is hosted"))?;
-    let AgentStatus { arn, state, pid, failure } = agent.status();
+fn status(region: &str, source: &StatusSource, runtimes: &RuntimeService) -> HostStatus {
+    let SharedStatus { state, pid, is_busy, failure } = runtimes.shared_status(&source.agent_runtime_arn.id());
     let agent_status = match state {
-        HostedAgentState::Stopped => "STOPPED",
-        HostedAgentState::Starting => "STARTING",
-        HostedAgentState::Ready => "READY",
-        HostedAgentState::Failed => "FAILED",
+        SharedState::Stopped => "STOPPED",
+        SharedState::Starting => "STARTING",
+        SharedState::Ready => "READY",
+        SharedState::Failed => "FAILED",
     };
-    let StatusSource { gateway, endpoint, control, search, embedding_model_missing, model, usage_plan, rest_api_id: _ } = source.clone();
-    Ok(HostStatus {
+    let StatusSource { gateway, endpoint, control, search, embedding_model_missing, model, usage_plan, rest_api_id: _, agent_runtime_arn } =
+        source.clone();
+    HostStatus {
         gateway,
         endpoint,
         control,
         region: region.to_owned(),
-        agent_runtime_arn: arn.to_string(),
+        agent_runtime_arn: agent_runtime_arn.to_string(),
         agent_status: agent_status.to_owned(),
         agent_pid: pid,
+        agent_busy: is_busy,
         agent_failure: failure,
         search,
         embedding_model_missing,
         model,
         usage_plan,
-    })
+    }
 }
 
 /// The key service blocks on the database, so it runs on a blocking thread.
@@ -359,6 +389,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, KeyService
         | KeyServiceError::ValueNotKept(_)
         | KeyServiceError::Ambiguous { .. } => ServiceError::validation(error.to_string()),
         KeyServiceError::Store(frontdesk_store::StoreError::Exists { .. }) => ServiceError::conflict(error.to_string()),
+        KeyServiceError::Store(frontdesk_store::StoreError::Fleet(reason)) if reason.is_outage() => {
+            let message = format!("{error}, and what a fleet shares is neither changed nor summed without it");
+            ServiceError::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableException", message)
+        }
         KeyServiceError::Random(_) | KeyServiceError::Store(_) => {
             tracing::error!(error = &error as &dyn std::error::Error, "the host's API failed");
             ServiceError::internal_server(error.to_string())

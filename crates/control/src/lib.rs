@@ -3,17 +3,21 @@
 //! Every request is verified (SigV4, over the hash of the body that really came) and judged against its principal's policies before anything is done.
 //! This crate shapes AWS's documents; what is behind them (agents, keys) lives in the rooms below.
 
+mod agentcore_control;
 mod apigateway;
+mod body;
 mod data_plane;
 mod host_api;
 mod identity;
 mod operation;
 mod serve;
+mod timestamp;
 
 pub use host_api::{
-    ActorUsageDocument, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys,
-    KeyDocument, KeyList, KeyUsageDocument, KeyWithValue, PlanDocument, PlanList, PlanStageDocument, PutPlanRequest, QuotaDocument,
-    RotateKeyRequest, StatusSource, ThrottleDocument, UpdateKeyRequest, UsageDocument,
+    ActorUsageDocument, AgentDocument, AgentEndpointDocument, AgentList, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota,
+    GoBackRequest, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys, IsolationDocument, KeyDocument, KeyList, KeyUsageDocument,
+    KeyWithValue, LaunchRequest, LimitsDocument, PlanDocument, PlanList, PlanStageDocument, ProgramDocument, PutPlanRequest, QuotaDocument,
+    RotateKeyRequest, SessionDocument, SessionList, SessionsDocument, StatusSource, ThrottleDocument, UpdateKeyRequest, UsageDocument,
 };
 pub use identity::{Identities, Principal};
 pub use serve::{Control, MetricsSource};

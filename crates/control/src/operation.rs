@@ -21,6 +21,11 @@ pub(crate) fn find<'a, Id>(table: &'a [Operation<Id>], verb: &Method, path: &str
     of_verb.filter_map(|operation| Some((operation, parameters(operation.path, path)?))).next()
 }
 
+/// A parameter of a query, as it came, undecoded; the first of several.
+pub(crate) fn query_parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
 fn parameters(template: &str, path: &str) -> Option<Vec<String>> {
     let (mut template, mut path) = (template.split('/'), path.split('/'));
     let mut found = Vec::new();

@@ -7,20 +7,24 @@ use frontdesk_aws::ServiceError;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
 use frontdesk_gateway::metrics::TEXT_TYPE;
 use frontdesk_gateway::{ApiService, KeyService};
-use frontdesk_runtime::{HostedAgent, ResponseBody};
+use frontdesk_runtime::{Payload, ResponseBody, RuntimeService};
+use frontdesk_trace::{Span, SpanContext, SpanKind, Spans};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, header};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use time::OffsetDateTime;
 
+use crate::agentcore_control;
 use crate::apigateway;
-use crate::data_plane::{self, DataPlane};
+use crate::body::BodyReader;
+use crate::data_plane;
 use crate::host_api::{self, Call, HostRooms, StatusSource};
 use crate::identity::{Identities, Principal};
 use crate::operation;
+use crate::timestamp::unix_ms;
 
-/// The body is held in memory while its hash is checked, which bounds it here. AgentCore takes 100 MB; the gateway in front lets 10 MB through.
+/// The longest body of an operation that is no invocation: an import of keys is the largest of them.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Writes all metrics, when asked.
@@ -31,11 +35,13 @@ pub struct Control {
     region: String,
     identities: Identities,
     signing_keys: SigningKeys,
-    agents: Vec<HostedAgent>,
+    runtimes: Arc<RuntimeService>,
     keys: Arc<KeyService>,
     apis: Arc<ApiService>,
     status: StatusSource,
     metrics: Option<MetricsSource>,
+    bodies: BodyReader,
+    spans: Spans,
 }
 
 impl std::fmt::Debug for Control {
@@ -45,55 +51,90 @@ impl std::fmt::Debug for Control {
 }
 
 impl Control {
-    /// A control face over these agents, keys and APIs, for these principals. With `metrics` it answers `GET /metrics`, unsigned.
+    /// A control face over these runtimes, keys and APIs, for these principals. With `metrics` it answers `GET /metrics`, unsigned.
     #[must_use]
     pub fn new(
         region: String,
         identities: Identities,
-        agents: Vec<HostedAgent>,
+        runtimes: Arc<RuntimeService>,
         keys: Arc<KeyService>,
         apis: Arc<ApiService>,
         status: StatusSource,
         metrics: Option<MetricsSource>,
     ) -> Control {
-        Control { region, identities, signing_keys: SigningKeys::new(), agents, keys, apis, status, metrics }
+        let (signing_keys, bodies) = (SigningKeys::new(), BodyReader::default());
+        Control { region, identities, signing_keys, runtimes, keys, apis, status, metrics, spans: Spans::default(), bodies }
+    }
+
+    /// `spans` are told of invocations.
+    #[must_use]
+    pub fn with_spans(self, spans: Spans) -> Control {
+        Control { spans, ..self }
     }
 
     /// Answers one request. The answer is AWS's in every case, its errors too.
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<ResponseBody> {
         let request_id = uuid::Uuid::new_v4().to_string();
-        let mut response = match self.answer(request).await {
+        let mut span = Span::default();
+        let mut response = match self.answer(request, &request_id, &mut span).await {
             Ok(response) => response,
             Err(error) => {
                 tracing::debug!(request_id, status = error.status.as_u16(), code = %error.code, message = error.message, "refused");
+                span.set("aws.error_code", || error.code.to_string());
+                if error.status == StatusCode::FAILED_DEPENDENCY {
+                    // A failure of the agent's, although the caller reads a status below 500.
+                    span.fail(|| error.code.to_string());
+                }
                 error.to_rest_json().map(full)
             }
         };
+        if span.context().is_some() {
+            span.set_status(response.status(), 500);
+            response = response.map(|body| span.until_the_end_of(body).boxed_unsync());
+        }
         if let Ok(request_id) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert("x-amzn-requestid", request_id);
         }
         response
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, ServiceError> {
+    /// Answers a request; `span` becomes that of the operation, where it has one.
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        request_id: &str,
+        span: &mut Span,
+    ) -> Result<Response<ResponseBody>, ServiceError> {
         let (verb, path) = (request.method().clone(), request.uri().path().to_owned());
         if let Some((operation, parameters)) = operation::find(data_plane::OPERATIONS, &verb, &path) {
-            let (parts, body) = whole_body(request).await?;
-            let principal = self.authenticate(&parts, &body, data_plane::SERVICE)?;
-            let arn = parameters.first().map(String::as_str).unwrap_or_default();
-            match operation.id {
-                DataPlane::InvokeAgentRuntime => data_plane::invoke_agent_runtime(&self.agents, principal, arn, &parts, body).await,
-            }
-        } else if let Some((operation, parameters)) = operation::find(host_api::OPERATIONS, &verb, &path) {
-            let (parts, body) = whole_body(request).await?;
-            let principal = self.authenticate(&parts, &body, host_api::HOST_SERVICE)?;
+            *span = self.spans.begin(operation.name, SpanKind::Server, SpanContext::of(request.headers()));
+            span.set("rpc.system", || "aws-api");
+            span.set("rpc.service", || "BedrockAgentCore");
+            span.set("rpc.method", || operation.name);
+            span.set("http.request.method", || operation.verb.to_string());
+            span.set("http.route", || operation.path);
+            span.set("aws.request_id", || request_id.to_owned());
+            let upgrade = hyper::upgrade::on(&mut request);
+            let (parts, body) = request.into_parts();
+            let (payload, hash) = self.bodies.read(body, data_plane::PAYLOAD_BYTES_MAX).await?;
+            let principal = self.authenticate(&parts, &hash, data_plane::SERVICE)?;
+            let runtime = parameters.first().map(String::as_str).unwrap_or_default();
+            let call = data_plane::Call { operation, runtime, request: &parts, payload, upgrade, principal, span };
+            data_plane::perform(call, &self.runtimes).await
+        } else if let Some((operation, parameters)) = operation::find(agentcore_control::OPERATIONS, &verb, &path) {
+            let (parts, body, principal) = self.verified(request, agentcore_control::SERVICE).await?;
             let query = parts.uri.query().unwrap_or_default().to_owned();
-            let call = Call { operation, parameters, query, body, principal, now_unix: now().unix_timestamp() };
-            let rooms = HostRooms { region: &self.region, source: &self.status, agents: &self.agents, keys: self.keys.clone() };
+            let call = agentcore_control::Call { operation, parameters, query, body, now_ms: unix_ms(now()) };
+            agentcore_control::authorize(principal, &call, &self.runtimes)?;
+            Ok(agentcore_control::perform(call, self.runtimes.clone()).await?.map(full))
+        } else if let Some((operation, parameters)) = operation::find(host_api::OPERATIONS, &verb, &path) {
+            let (parts, body, principal) = self.verified(request, host_api::HOST_SERVICE).await?;
+            let query = parts.uri.query().unwrap_or_default().to_owned();
+            let call = Call { operation, parameters, query, body, principal, now_ms: unix_ms(now()) };
+            let rooms = HostRooms { region: &self.region, source: &self.status, runtimes: self.runtimes.clone(), keys: self.keys.clone() };
             Ok(host_api::perform(call, rooms).await?.map(full))
         } else if let Some((operation, parameters)) = operation::find(apigateway::OPERATIONS, &verb, &path) {
-            let (parts, body) = whole_body(request).await?;
-            let principal = self.authenticate(&parts, &body, apigateway::SERVICE)?;
+            let (parts, body, principal) = self.verified(request, apigateway::SERVICE).await?;
             apigateway::authorize(principal, &self.region, &verb, &path)?;
             let query = parts.uri.query().unwrap_or_default().to_owned();
             let call = apigateway::Call { operation: operation.id, parameters, query, body, now_unix: now().unix_timestamp() };
@@ -108,24 +149,31 @@ impl Control {
         }
     }
 
-    fn authenticate(&self, request: &Parts, body: &Bytes, service: &str) -> Result<&Principal, ServiceError> {
+    /// Reads a request whose body is a document, and finds out who sent it.
+    async fn verified(&self, request: Request<Incoming>, service: &str) -> Result<(Parts, Bytes, &Principal), ServiceError> {
+        let (parts, body) = request.into_parts();
+        let (payload, hash) = self.bodies.read(body, BODY_BYTES_MAX).await?;
+        let principal = self.authenticate(&parts, &hash, service)?;
+        Ok((parts, in_memory(payload).await?, principal))
+    }
+
+    fn authenticate(&self, request: &Parts, body: &BodyHash, service: &str) -> Result<&Principal, ServiceError> {
         let scope = Scope { region: &self.region, service };
         let lookup = |id: &frontdesk_aws::AccessKeyId| self.identities.find(id).map(|principal| &principal.credentials);
-        let verified = sigv4::verify(request, &BodyHash::of(body), scope, &self.signing_keys, lookup, now())?;
+        let verified = sigv4::verify(request, body, scope, &self.signing_keys, lookup, now())?;
         self.identities.find(&verified.access_key_id).ok_or_else(|| ServiceError::internal_server("the principal vanished"))
     }
 }
 
-async fn whole_body(request: Request<Incoming>) -> Result<(Parts, Bytes), ServiceError> {
-    let too_large = || ServiceError::request_entity_too_large(format!("the request body is larger than {BODY_BYTES_MAX} bytes"));
-    let (parts, body) = request.into_parts();
-    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
-        return Err(too_large());
-    }
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(collected) => Ok((parts, collected.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(ServiceError::validation("the request body did not come to its end")),
+/// A document is read whole.
+async fn in_memory(payload: Payload) -> Result<Bytes, ServiceError> {
+    match payload {
+        Payload::Memory(bytes) => Ok(bytes),
+        payload @ Payload::Spooled { .. } => {
+            let read = payload.into_body().collect().await;
+            let read = read.map_err(|error| ServiceError::internal_server(format!("the request body could not be read again: {error}")))?;
+            Ok(read.to_bytes())
+        }
     }
 }
 

@@ -1,22 +1,23 @@
-//! An agent's own metrics among the host's, for Prometheus: each metric that it writes into its log is a counter of its values' sum and one of their number.
+//! The agents' own metrics among the host's, for Prometheus: each metric that one writes into its log is a counter of its values' sum and one of their number.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use frontdesk_runtime::{HostedAgent, MetricSeries, MetricTotal};
+use frontdesk_runtime::{MetricSeries, MetricTotal, RuntimeService};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 
-/// Reads the metrics of an agent when they are asked for.
+/// Reads the metrics of all agents when they are asked for.
 #[derive(Debug)]
-pub(crate) struct AgentMetrics(pub(crate) HostedAgent);
+pub(crate) struct AgentMetrics(pub(crate) Arc<RuntimeService>);
 
 impl Collector for AgentMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families: BTreeMap<String, Vec<(MetricSeries, MetricTotal)>> = BTreeMap::new();
-        for (series, total) in self.0.emitted_metrics().totals() {
+        for (series, total) in self.0.emitted_metrics() {
             families.entry(format!("agent_{}", snake_case(&series.name))).or_default().push((series, total));
         }
         for (name, members) in families {

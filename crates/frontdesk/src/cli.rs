@@ -35,7 +35,22 @@ enum Command {
     Up(commands::up::UpArguments),
     /// Ask a question through the front door
     Ask(commands::ask::AskArguments),
-    /// Say how the running host is
+    /// Write what is known of an agent of your own into .bedrock_agentcore.yaml
+    Configure(Box<commands::configure::ConfigureArguments>),
+    /// Have the running host serve an agent of your own
+    Launch(commands::launch::LaunchArguments),
+    /// Call an agent past the gateway, as AgentCore's clients do
+    Invoke(commands::invoke::InvokeArguments),
+    /// List the sessions of the running host's agents, or end one
+    Sessions(commands::sessions::SessionsArguments),
+    /// End a session of an agent, by default the one of the last call
+    #[command(visible_alias = "stop-session")]
+    Stop(commands::stop::StopArguments),
+    /// Print what an agent's sessions have printed
+    Logs(commands::logs::LogsArguments),
+    /// Take an agent off the running host
+    Destroy(commands::destroy::DestroyArguments),
+    /// Say how the running host is, or an agent on it
     Status(commands::status::StatusArguments),
     /// Make, import, list, show, change, rotate and delete API keys of the running host
     #[command(subcommand)]
@@ -45,6 +60,8 @@ enum Command {
     Plans(commands::plans::PlansCommand),
     /// Say who used how much, exact to the moment; or extend a quota
     Usage(commands::usage::UsageArguments),
+    /// Look for what is wrong, and say what to do about it
+    Doctor(commands::doctor::DoctorArguments),
     /// The embedding model's files
     #[command(subcommand)]
     Model(commands::model::ModelCommand),
@@ -70,10 +87,18 @@ impl Cli {
                 commands::up::run(&arguments, settings)
             }
             Command::Ask(arguments) => commands::ask::run(&arguments, &load(Vec::new())?),
+            Command::Configure(arguments) => commands::configure::run(&arguments, &load(Vec::new())?),
+            Command::Launch(arguments) => commands::launch::run(&arguments, &load(Vec::new())?),
+            Command::Invoke(arguments) => commands::invoke::run(&arguments, &load(Vec::new())?),
+            Command::Sessions(arguments) => commands::sessions::run(&arguments, &load(Vec::new())?),
+            Command::Stop(arguments) => commands::stop::run(&arguments, &load(Vec::new())?),
+            Command::Logs(arguments) => commands::logs::run(&arguments, &load(Vec::new())?),
+            Command::Destroy(arguments) => commands::destroy::run(&arguments, &load(Vec::new())?),
             Command::Status(arguments) => commands::status::run(&arguments, &load(Vec::new())?),
             Command::Keys(command) => commands::keys::run(command, &load(Vec::new())?),
             Command::Plans(command) => commands::plans::run(command, &load(Vec::new())?),
             Command::Usage(arguments) => commands::usage::run(&arguments, &load(Vec::new())?),
+            Command::Doctor(arguments) => commands::doctor::run(&arguments, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
             Command::Eval(arguments) => {
                 let settings = load(arguments.overrides())?;

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
 use frontdesk_control::{
-    CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys, KeyDocument, KeyList,
-    KeyWithValue, PlanDocument, PlanList, PutPlanRequest, RotateKeyRequest, UpdateKeyRequest, UsageDocument,
+    AgentDocument, AgentList, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, GoBackRequest, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys, KeyDocument, KeyList,
+    KeyWithValue, LaunchRequest, PlanDocument, PlanList, PutPlanRequest, RotateKeyRequest, SessionList, UpdateKeyRequest, UsageDocument,
 };
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
@@ -22,6 +23,13 @@ use crate::settings::Settings;
 
 /// A little more than the gateway's own limit, so that its answer is the one that is read.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
+
+/// AgentCore's longest synchronous call is 15 minutes; a streamed answer may take its time after it has begun.
+const INVOCATION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// The data plane's name in signatures.
+const DATA_PLANE_SERVICE: &str = "bedrock-agentcore";
+/// The header that names a session.
+pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-id");
 
 /// An answer that says nothing.
 #[derive(Debug, Deserialize)]
@@ -106,21 +114,112 @@ impl ControlClient {
         self.call(Method::POST, "/_frontdesk/usage/extend", Some(wanted)).await
     }
 
+    pub(crate) async fn put_agent(&self, name: &str, wanted: &LaunchRequest) -> anyhow::Result<AgentDocument> {
+        self.call(Method::PUT, &agent_path(name), Some(wanted)).await
+    }
+
+    pub(crate) async fn list_agents(&self) -> anyhow::Result<AgentList> {
+        self.call(Method::GET, "/_frontdesk/agents", None::<&()>).await
+    }
+
+    /// An agent; `None` where the host has none of that name.
+    pub(crate) async fn agent(&self, name: &str) -> anyhow::Result<Option<AgentDocument>> {
+        self.find(Method::GET, &agent_path(name)).await
+    }
+
+    pub(crate) async fn put_agent_version(&self, name: &str, version: &str) -> anyhow::Result<AgentDocument> {
+        let wanted = GoBackRequest { version: version.to_owned() };
+        self.call(Method::PUT, &format!("{}/version", agent_path(name)), Some(&wanted)).await
+    }
+
+    /// Deletes an agent; `None` where the host has none of that name.
+    pub(crate) async fn delete_agent(&self, name: &str) -> anyhow::Result<Option<Empty>> {
+        self.find(Method::DELETE, &agent_path(name)).await
+    }
+
+    /// The sessions of one agent, or of all.
+    pub(crate) async fn list_sessions(&self, agent: Option<&str>) -> anyhow::Result<SessionList> {
+        let agent = agent.map(|agent| format!("?agent={}", segment(agent))).unwrap_or_default();
+        self.call(Method::GET, &format!("/_frontdesk/sessions{agent}"), None::<&()>).await
+    }
+
+    /// Ends a session; `None` where there is none of that id.
+    pub(crate) async fn end_session(&self, session_id: &str) -> anyhow::Result<Option<Empty>> {
+        self.find(Method::DELETE, &format!("/_frontdesk/sessions/{}", segment(session_id))).await
+    }
+
+    /// InvokeAgentRuntime, as any of AgentCore's clients calls it. The answer is read as it comes. With a bearer token the call is not signed.
+    pub(crate) async fn invoke(
+        &self,
+        arn: &str,
+        payload: Vec<u8>,
+        headers: &[(HeaderName, HeaderValue)],
+        bearer_token: Option<&str>,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let path = format!("/runtimes/{}/invocations?qualifier=DEFAULT", segment(arn));
+        let mut request = Request::builder().method(Method::POST).uri(format!("{}{path}", self.run.control));
+        request = request.header(header::CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let (mut parts, ()) = request.body(())?.into_parts();
+        match bearer_token {
+            Some(token) => {
+                let value = HeaderValue::from_str(&format!("Bearer {token}")).context("the bearer token cannot be sent in a header")?;
+                parts.headers.insert(header::AUTHORIZATION, value);
+            }
+            None => self.sign(&mut parts, &payload, DATA_PLANE_SERVICE)?,
+        }
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let answered = client.request(Request::from_parts(parts, Full::new(Bytes::from(payload))));
+        let answered = tokio::time::timeout(INVOCATION_TIMEOUT, answered).await.context("the agent did not answer within 15 minutes")?;
+        answered.with_context(|| self.no_answer())
+    }
+
+    fn sign(&self, parts: &mut http::request::Parts, body: &[u8], service: &str) -> anyhow::Result<()> {
+        let scope = Scope { region: &self.run.region, service };
+        sigv4::sign(parts, &BodyHash::of(body), &self.credentials, scope, &SigningKeys::new(), now())?;
+        Ok(())
+    }
+
+    fn no_answer(&self) -> String {
+        format!("the host does not answer at {}: is it still running?", self.run.control)
+    }
+
+    /// As [`ControlClient::call`], for what may not be there.
+    async fn find<T: DeserializeOwned>(&self, verb: Method, path: &str) -> anyhow::Result<Option<T>> {
+        let (status, answer) = self.send(verb, path, None::<&()>).await?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        read(status, &answer).map(Some)
+    }
+
     async fn call<T: DeserializeOwned>(&self, verb: Method, path: &str, document: Option<&impl Serialize>) -> anyhow::Result<T> {
+        let (status, answer) = self.send(verb, path, document).await?;
+        read(status, &answer)
+    }
+
+    async fn send(&self, verb: Method, path: &str, document: Option<&impl Serialize>) -> anyhow::Result<(StatusCode, Bytes)> {
         let body = document.map(serde_json::to_vec).transpose()?.unwrap_or_default();
         let request = Request::builder().method(verb).uri(format!("{}{path}", self.run.control));
         let (mut parts, ()) = request.header(header::CONTENT_TYPE, "application/json").body(())?.into_parts();
-        let scope = Scope { region: &self.run.region, service: HOST_SERVICE };
-        sigv4::sign(&mut parts, &BodyHash::of(&body), &self.credentials, scope, &SigningKeys::new(), now())?;
-        let request = Request::from_parts(parts, body.into());
-        let (status, answer) = send(request, &self.run.control).await?;
-        if !status.is_success() {
-            let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
-            let message = answer.get("message").and_then(serde_json::Value::as_str).unwrap_or("no reason given");
-            bail!("{message}");
-        }
-        serde_json::from_slice(&answer).context("the host's answer is not what was expected: is it another version?")
+        self.sign(&mut parts, &body, HOST_SERVICE)?;
+        send(Request::from_parts(parts, body.into()), &self.run.control).await
     }
+}
+
+fn read<T: DeserializeOwned>(status: StatusCode, answer: &[u8]) -> anyhow::Result<T> {
+    if !status.is_success() {
+        bail!("{}", message_of(answer).unwrap_or_else(|| "no reason given".to_owned()));
+    }
+    serde_json::from_slice(answer).context("the host's answer is not what was expected: is it another version?")
+}
+
+/// The message of an AWS-shaped error.
+pub(crate) fn message_of(answer: &[u8]) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
+    answer.get("message").or(answer.get("Message")).and_then(serde_json::Value::as_str).map(str::to_owned)
 }
 
 /// Sends one request and reads the whole answer; `address` is for the error's text.
@@ -133,6 +232,10 @@ pub(crate) async fn send(request: Request<Full<Bytes>>, address: &str) -> anyhow
     };
     let answered = tokio::time::timeout(ANSWER_TIMEOUT, answering).await.context("no answer in time")?;
     answered.with_context(|| format!("the host does not answer at {address}: is it still running?"))
+}
+
+fn agent_path(name: &str) -> String {
+    format!("/_frontdesk/agents/{}", segment(name))
 }
 
 fn plan_key(plan: &str, key: &str) -> String {

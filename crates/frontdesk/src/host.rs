@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +23,20 @@ use frontdesk_gateway::integration::{Answering, Body};
 use frontdesk_gateway::metrics::{self, Metrics};
 use frontdesk_gateway::tls::Tls;
 use frontdesk_gateway::{
-    Actor, ApiService, Backends, Caller, CreatedKey, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, Listener,
-    ListenerLimits, Observers, UsageWriter,
+    Actor, ApiService, Backends, Caller, CreatedKey, Fleet, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, LeaseDesk,
+    Listener, ListenerLimits, Observers, OnOutage, UsageWriter, key,
 };
 use frontdesk_process::{LogFile, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
-use frontdesk_runtime::{AgentProgram, DEFAULT_ENDPOINT, HostedAgent};
-use frontdesk_store::{AccessKey, DataFolder, SealKey, Store, Throttle};
+use frontdesk_runtime::{DEFAULT_ENDPOINT, RuntimePlace, RuntimeService, SeededProgram, SeededRuntime, SessionLimits};
+use frontdesk_store::{
+    AccessKey, Artifact, DataFolder, FleetAddress, IsolationLevel, Joined, LocalProgram, RuntimeConfiguration, SealKey, SecretText,
+    SessionMode, Store, Throttle,
+};
+use frontdesk_trace::Spans;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -38,17 +44,16 @@ use tokio::sync::watch;
 use crate::agent_metrics::AgentMetrics;
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
-use crate::settings::{self, CacheScopeSetting, QuotaPeriodSetting, Settings};
+use crate::settings::{self, CacheScopeSetting, OnOutageSetting, QuotaPeriodSetting, RuntimeHostSettings, Settings};
 use crate::transport::{ControlEnd, InProcess};
 
 /// The name of the function that is the proxy: the host's own, not one that anybody deployed.
 const PROXY: &str = "frontdesk-proxy";
-/// Variables that an agent inherits: where programs, homes, certificates and proxies are. Nothing else of the host's environment reaches it.
-const INHERITED: [&str; 13] = [
+/// Variables that every agent inherits: where programs, homes, certificates and proxies are. For the host's own see [`is_for_own_agent`].
+const INHERITED: [&str; 11] = [
     "PATH",
     "HOME",
     "LANG",
-    "TMPDIR",
     "XDG_CACHE_HOME",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -57,8 +62,12 @@ const INHERITED: [&str; 13] = [
     "NO_PROXY",
     "https_proxy",
     "no_proxy",
-    "FRONTDESK_LOG",
 ];
+/// Variables that the host's own agent inherits besides.
+const INHERITED_BY_OWN: [&str; 2] = ["FRONTDESK_LOG", "TMPDIR"];
+
+/// Writes the page of all metrics.
+pub(crate) type MetricsPage = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// A host that has been set up and is about to serve.
 pub(crate) struct Host {
@@ -69,18 +78,20 @@ pub(crate) struct Host {
     pub(crate) first_key: Option<CreatedKey>,
     /// How the agent searches.
     pub(crate) search: SearchKind,
-    agent: HostedAgent,
+    pub(crate) metrics: MetricsPage,
+    runtimes: Arc<RuntimeService>,
     gateway: Arc<Gateway>,
     gateway_listener: Listener,
     control: Arc<Control>,
     control_listener: Listener,
     keys: Arc<KeyService>,
+    fleet: Option<Fleet>,
     data_folder: DataFolder,
 }
 
 impl Host {
-    /// Takes the data folder and the ports, and joins the rooms.
-    pub(crate) async fn set_up(settings: &Settings) -> anyhow::Result<Host> {
+    /// Takes the data folder and the ports, and joins the rooms, which tell `spans` of requests.
+    pub(crate) async fn set_up(settings: &Settings, spans: Spans) -> anyhow::Result<Host> {
         let now_unix = now_unix();
         let data_folder = DataFolder::hold(&settings.data_dir)?;
         let gateway_listener = bind(&settings.gateway.listen, "gateway.listen", "--gateway-listen").await?;
@@ -88,8 +99,9 @@ impl Host {
         let run = run_file(settings, &gateway_listener, &control_listener)?;
 
         let store = Arc::new(Store::open(&data_folder.path().join("frontdesk.db"), seal_key(settings, &data_folder)?)?);
+        let desk = join_fleet(settings, &store)?;
         let SeededHost { rest_api_id, agent_runtime_arn, root_key } = seed::seed(&store, settings, now_unix)?;
-        let keys = Arc::new(KeyService::open(store.clone(), settings.keys.keep_values, now_unix)?);
+        let keys = Arc::new(KeyService::open(store.clone(), settings.keys.keep_values, desk, now_unix)?);
         let first_key = seed::first_key(&store, &keys, now_unix)?;
 
         let search = match ModelFiles::locate(&settings.agent.model_dir)? {
@@ -97,8 +109,8 @@ impl Host {
             None => SearchKind::Keyword,
         };
         let spawner = Spawner::start().context("failed to start the spawning thread")?;
-        let program = agent_program(settings, data_folder.path())?;
-        let agent = HostedAgent::new(agent_runtime_arn.clone(), program, spawner, settings.gateway.in_flight_max);
+        let runtimes = runtimes(settings, data_folder.path(), store.clone(), spawner)?;
+        runtimes.seed(own_agent(settings, data_folder.path(), &agent_runtime_arn)?, now_unix * 1000)?;
 
         let proxy_role = proxy_role(settings, &agent_runtime_arn)?;
         let identities = Identities::new([root(&root_key), proxy_role.clone()]);
@@ -111,11 +123,16 @@ impl Host {
             model: model_name(settings),
             usage_plan: usage_plan_in_words(settings),
             rest_api_id: rest_api_id.clone(),
+            agent_runtime_arn: agent_runtime_arn.clone(),
         };
         let mut registry = Registry::default();
         let access_log = access_log(settings, data_folder.path())?.map(Arc::new);
-        registry.register_collector(Box::new(AgentMetrics(agent.clone())));
+        registry.register_collector(Box::new(AgentMetrics(runtimes.clone())));
         let metrics = Metrics::register(&mut registry);
+        let fleet = Fleet::new(keys.clone(), Gauge::default());
+        if let Some(fleet) = &fleet {
+            registry.register("frontdesk_fleet_connected", "Whether the fleet's database answers: 1 or 0", fleet.connected().clone());
+        }
         let gateway_listener = Listener {
             socket: gateway_listener,
             limits: ListenerLimits {
@@ -128,8 +145,12 @@ impl Host {
         };
         let control_listener =
             Listener { socket: control_listener, limits: ListenerLimits::default(), tls: None, connections: Default::default() };
-        let observers = Observers { access_log, metrics: metrics.clone() };
-        let source = settings.control.metrics.then(|| metrics_source(registry, &observers));
+        let observers = Observers { access_log, metrics: metrics.clone(), spans: spans.clone() };
+        let metrics_page = metrics_page(registry, &observers);
+        let metrics_source = settings.control.metrics.then(|| {
+            let metrics_page = metrics_page.clone();
+            Box::new(move || metrics_page()) as MetricsSource
+        });
         let control_end = ControlEnd::default();
         let proxy = Proxy::new(
             ProxySettings {
@@ -140,6 +161,7 @@ impl Host {
             },
             proxy_role.credentials,
             Arc::new(InProcess::new(control_end.clone())),
+            spans.clone(),
         )?;
         let proxy_arn = format!("arn:aws:lambda:{}:{}:function:{PROXY}", settings.region, settings.account_id);
         let function: Arc<dyn Integration> = Arc::new(ProxyIntegration { proxy: Arc::new(proxy) });
@@ -152,8 +174,8 @@ impl Host {
         let cache_ttl_s = settings.gateway.cache_ttl_s;
         seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s }, now_unix)?;
         let region = settings.region.clone();
-        let control = Control::new(region, identities, vec![agent.clone()], keys.clone(), apis.clone(), status, source);
-        let control = Arc::new(control);
+        let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis.clone(), status, metrics_source);
+        let control = Arc::new(control.with_spans(spans));
         control_end.put(&control);
         let limits = GatewayLimits {
             body_bytes_max: settings.gateway.body_bytes_max,
@@ -171,19 +193,27 @@ impl Host {
             root_key,
             first_key,
             search,
-            agent,
+            metrics: metrics_page,
+            runtimes,
             gateway,
             gateway_listener,
             control,
             control_listener,
             keys,
+            fleet,
             data_folder,
         })
     }
 
     /// Starts the agent, so that the first caller does not wait for it and a broken FAQ is told now.
     pub(crate) async fn start_agent(&self) -> anyhow::Result<()> {
-        self.agent.start().await.map_err(|reason| anyhow::anyhow!("the agent could not be started: {reason}"))
+        let started = self.runtimes.start_shared(&self.agent_runtime_arn.id()).await;
+        started.map_err(|reason| anyhow::anyhow!("the agent could not be started: {reason}"))
+    }
+
+    /// Whether the agent is at work besides its calls: the built-in one embeds a large FAQ then.
+    pub(crate) fn agent_is_busy(&self) -> bool {
+        self.runtimes.shared_status(&self.agent_runtime_arn.id()).is_busy
     }
 
     /// Tells the command line where this host is.
@@ -194,7 +224,7 @@ impl Host {
         Ok(())
     }
 
-    /// Serves until `shutdown` ends; then requests in flight are finished, the agent ended and the last counts written, in that order.
+    /// Serves until `shutdown` ends; then requests in flight are finished, the agents ended and the last counts written, in that order.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()>) {
         let (end_doors, doors_end) = watch::channel(false);
         let (end_rest, rest_ends) = watch::channel(false);
@@ -206,6 +236,8 @@ impl Host {
         let back = move |request, _peer| control.clone().handle(request);
         let back = tokio::spawn(frontdesk_gateway::run(self.control_listener, back, ended(doors_end)));
         let writer = tokio::spawn(UsageWriter::new(self.keys).run(ended(rest_ends)));
+        let (end_fleet, fleet_ends) = watch::channel(false);
+        let fleet = self.fleet.map(|fleet| tokio::spawn(fleet.run(ended(fleet_ends))));
 
         shutdown.await;
         let _ = end_doors.send(true);
@@ -213,9 +245,14 @@ impl Host {
         if let Some(certificate) = certificate {
             certificate.abort();
         }
-        self.agent.stop().await;
+        self.runtimes.shut_down().await;
         let _ = end_rest.send(true);
         let _ = writer.await;
+        // After the writer: the fleet is told the last counts.
+        let _ = end_fleet.send(true);
+        if let Some(fleet) = fleet {
+            let _ = fleet.await;
+        }
         let _ = std::fs::remove_file(self.data_folder.path().join(RUN_FILE));
     }
 }
@@ -242,6 +279,25 @@ fn run_file(settings: &Settings, gateway: &TcpListener, control: &TcpListener) -
     })
 }
 
+/// Makes the host one of its fleet, if the settings name one.
+fn join_fleet(settings: &Settings, store: &Store) -> anyhow::Result<Option<Arc<LeaseDesk>>> {
+    let Some(url) = &settings.fleet.url else { return Ok(None) };
+    let on_outage = match settings.fleet.on_outage {
+        OnOutageSetting::Open => OnOutage::Open,
+        OnOutageSetting::Closed => OnOutage::Closed,
+    };
+    let address = FleetAddress::parse(&SecretText::new(url.clone()))?;
+    let host_id = key::generate_id().context("the system's random generator failed")?;
+    let joined = store.join_fleet(address, host_id, on_outage == OnOutage::Open).context("the host could not join its fleet")?;
+    if let Joined::FromReplica(reason) = &joined {
+        tracing::warn!(
+            error = reason as &dyn std::error::Error,
+            "starting without the fleet's database, with keys and plans as they were (fleet.on_outage = open)"
+        );
+    }
+    Ok(Some(Arc::new(LeaseDesk::new(on_outage, matches!(joined, Joined::Reached)))))
+}
+
 /// From the variable, else the named file, else a file beside the database.
 fn seal_key(settings: &Settings, data_folder: &DataFolder) -> anyhow::Result<SealKey> {
     match std::env::var("FRONTDESK_SEAL_KEY") {
@@ -253,8 +309,48 @@ fn seal_key(settings: &Settings, data_folder: &DataFolder) -> anyhow::Result<Sea
     }
 }
 
-/// This executable in its other place to live.
-fn agent_program(settings: &Settings, data_folder: &Path) -> anyhow::Result<AgentProgram> {
+/// The agents' host.
+fn runtimes(settings: &Settings, data_folder: &Path, store: Arc<Store>, spawner: Spawner) -> anyhow::Result<Arc<RuntimeService>> {
+    let data_folder = std::path::absolute(data_folder)?;
+    let place = RuntimePlace {
+        region: settings.region.clone(),
+        account_id: settings.account_id.clone(),
+        logs: data_folder.join("logs").join("agents"),
+        sessions: sessions_folder(&data_folder)?,
+        environment: inherited(&INHERITED),
+        hidden: vec![data_folder.clone()],
+    };
+    let RuntimeHostSettings { sessions_max, queue_max, queue_wait_ms, warm_processes } = settings.runtime;
+    let queue_wait = Duration::from_millis(queue_wait_ms);
+    let limits = SessionLimits { sessions_max, queue_max, queue_wait, warm_processes, calls_max: settings.gateway.in_flight_max };
+    Ok(RuntimeService::open(store, spawner, place, limits)?)
+}
+
+/// The folder of the sessions' own folders: outside the data folder, which no agent is to see, at a place that nobody can guess. A note says where, so that a
+/// start after a killed one finds it again.
+fn sessions_folder(data_folder: &Path) -> anyhow::Result<PathBuf> {
+    const PREFIX: &str = "frontdesk-sessions-";
+    let note = data_folder.join("sessions-folder");
+    let owner = std::fs::metadata(data_folder)?.uid();
+    let noted = std::fs::read_to_string(&note).ok().map(PathBuf::from).filter(|folder| {
+        let is_ours = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+        // Another user may have put one there since, were it gone.
+        let found = std::fs::symlink_metadata(folder);
+        is_ours && found.is_ok_and(|found| found.is_dir() && found.uid() == owner)
+    });
+    if let Some(folder) = noted {
+        return Ok(folder);
+    }
+    let mut builder = tempfile::Builder::new();
+    // Each session's folder in it is closed to all others; a user of its own must be able to reach its one.
+    builder.prefix(PREFIX).permissions(std::fs::Permissions::from_mode(0o711));
+    let folder = builder.tempdir().context("failed to make a folder for the sessions (TMPDIR says where)")?.keep();
+    std::fs::write(&note, folder.as_os_str().as_encoded_bytes()).with_context(|| format!("failed to write {}", note.display()))?;
+    Ok(folder)
+}
+
+/// This executable in its other place to live: one process for all sessions, which keeps their threads apart by itself.
+fn own_agent(settings: &Settings, data_folder: &Path, arn: &AgentRuntimeArn) -> anyhow::Result<SeededRuntime> {
     let logs = data_folder.join("logs");
     std::fs::create_dir_all(&logs).with_context(|| format!("failed to make the folder {}", logs.display()))?;
     let mut agent = settings.agent.clone();
@@ -262,22 +358,38 @@ fn agent_program(settings: &Settings, data_folder: &Path) -> anyhow::Result<Agen
     agent.model_dir = std::path::absolute(&agent.model_dir)?;
     let cache_dir = agent.cache_dir.take().unwrap_or_else(|| data_folder.join("cache"));
     agent.cache_dir = Some(std::path::absolute(cache_dir)?);
-    let mut environment: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| reaches_the_agent(name)).collect();
-    environment.extend(settings::agent_variables(&agent)?.into_iter().map(|(name, value)| (name.into(), value.into())));
-    Ok(AgentProgram {
-        executable: executable()?,
-        arguments: vec!["agent".into()],
-        port_flag: Some("--port".into()),
-        environment,
+    let program = LocalProgram {
+        executable: std::env::current_exe().context("failed to find this program's own file")?,
+        arguments: vec!["agent".to_owned()],
+        port_flag: Some("--port".to_owned()),
         working_dir: None,
-        log_path: Some(logs.join("agent.log")),
+        readable: Vec::new(),
+    };
+    let role_arn = format!("arn:aws:iam::{}:role/{}", arn.account(), arn.name());
+    let configuration = RuntimeConfiguration {
+        environment: settings::agent_variables(&agent)?.into_iter().collect(),
+        sessions: SessionMode::Shared,
+        // It is this program itself, and reads its FAQ, its model and its cache wherever the settings say that they are.
+        isolation: IsolationLevel::None,
+        ..RuntimeConfiguration::new(Artifact::Program(program), role_arn)
+    };
+    let mut environment = inherited(&INHERITED_BY_OWN);
+    environment.extend(std::env::vars_os().filter(|(name, _)| is_for_own_agent(name)));
+    Ok(SeededRuntime {
+        arn: arn.clone(),
+        configuration,
+        program: SeededProgram { executable: executable()?, environment, log_path: logs.join("agent.log") },
     })
 }
 
-/// An agent gets the providers' keys and the few variables that every program needs.
-fn reaches_the_agent(name: &std::ffi::OsStr) -> bool {
+fn inherited(names: &[&str]) -> Vec<(OsString, OsString)> {
+    names.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect()
+}
+
+/// The host's own agent gets the providers' keys, and OpenTelemetry's variables, by which it exports its own spans; others get what they are launched with.
+fn is_for_own_agent(name: &std::ffi::OsStr) -> bool {
     let name = name.to_string_lossy();
-    INHERITED.contains(&&*name) || (name.ends_with("_API_KEY") && !name.starts_with("FRONTDESK_"))
+    name.starts_with("OTEL_") || (name.ends_with("_API_KEY") && !name.starts_with("FRONTDESK_"))
 }
 
 /// On Linux the running file itself, so that a replaced or deleted one does not start another version's agent.
@@ -346,9 +458,9 @@ fn access_log(settings: &Settings, data_folder: &Path) -> anyhow::Result<Option<
     Ok(Some(AccessLog::start(format, settings.account_id.clone(), sink).context("failed to start the access log's thread")?))
 }
 
-fn metrics_source(registry: Registry, observers: &Observers) -> MetricsSource {
+fn metrics_page(registry: Registry, observers: &Observers) -> MetricsPage {
     let (gateway, access_log) = (observers.metrics.clone(), observers.access_log.clone());
-    Box::new(move || {
+    Arc::new(move || {
         gateway.set_log_lines_lost(access_log.as_ref().map_or(0, |access_log| access_log.lost()));
         metrics::text(&registry)
     })
@@ -398,7 +510,7 @@ impl Integration for ProxyIntegration {
                 api_key_id: caller.api_key_id.map(|id| id.0),
                 request_id: caller.request_id,
                 amzn_trace_id: caller.trace.amzn_trace_id,
-                traceparent: caller.trace.traceparent,
+                span: caller.trace.span,
                 tracestate: caller.trace.tracestate,
                 time_left: caller.time_left,
             };

@@ -5,6 +5,8 @@ mod cli;
 mod commands;
 mod control_client;
 mod host;
+mod otlp;
+mod project;
 mod run_file;
 mod seed;
 mod settings;
@@ -15,6 +17,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    // A host starts this executable once more to keep its agents' processes.
+    frontdesk_process::supervise_if_asked();
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

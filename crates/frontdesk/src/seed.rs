@@ -60,7 +60,11 @@ pub(crate) fn first_key(store: &Store, keys: &Arc<KeyService>, now_unix: i64) ->
     }
     let about = ApiKeyChange { name: Some(FIRST_KEY_NAME.to_owned()), ..ApiKeyChange::default() };
     let created = keys.create(about, None, Some(PLAN_NAME), now_unix)?;
-    store.record_seeded(Seeded::ApiKey, &created.id.0)?;
+    if store.record_seeded_first(Seeded::ApiKey, &created.id.0)? != created.id.0 {
+        // Two first hosts of a fleet started at the same moment, and the other one's key is the fleet's first.
+        keys.delete(&created.id.0, now_unix)?;
+        return Ok(None);
+    }
     Ok(Some(created))
 }
 
@@ -69,8 +73,7 @@ fn find_or_make(store: &Store, what: Seeded, make: impl FnOnce() -> Result<Strin
         return Ok(id);
     }
     let id = make().context("the system's random generator failed")?;
-    store.record_seeded(what, &id)?;
-    Ok(id)
+    Ok(store.record_seeded_first(what, &id)?)
 }
 
 fn seed_plan(store: &Store, settings: &Settings, rest_api_id: &str) -> anyhow::Result<()> {
@@ -102,6 +105,11 @@ fn seed_plan(store: &Store, settings: &Settings, rest_api_id: &str) -> anyhow::R
     match store.put_usage_plan(&plan) {
         // The plan was deleted by hand and another took its name: that one is the user's.
         Err(StoreError::Exists { .. }) => return Ok(()),
+        // A host of a fleet that starts alone goes on with the plan as it was; a later start brings it to the settings.
+        Err(StoreError::Fleet(reason)) if reason.is_outage() => {
+            tracing::warn!("{reason}: the usage plan stays as it was, whatever the settings say now");
+            return Ok(());
+        }
         written => written?,
     }
     Ok(store.record_seeded(Seeded::UsagePlanSettings, &seeded_from)?)

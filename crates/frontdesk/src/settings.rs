@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use frontdesk_agent::ModelChoice;
 use frontdesk_agent::retrieval::SearchKind;
 use frontdesk_gateway::access_log::LogFormat;
-use frontdesk_store::QuotaPeriod;
+use frontdesk_store::{FleetAddress, QuotaPeriod, SecretText};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "data_dir", help: "Folder of the database, the keys and the logs." },
     Setting { path: "region", help: "The AWS region that the host plays." },
     Setting { path: "account_id", help: "The AWS account that the host plays: twelve digits." },
+    Setting {
+        path: "programs_dir",
+        help: "Folder of what `launch` makes: copies of agents' files, their environments. By default `frontdesk` in the user's data folder (`~/.local/share`), \
+               for root `/var/lib/frontdesk`.",
+    },
     Setting { path: "seal_key_file", help: "File with the key that seals secrets; by default `seal-key` in the data folder." },
     Setting { path: "gateway.listen", help: "Address of the public gateway." },
     Setting { path: "gateway.stage", help: "Name of the stage: the first part of the endpoint's path." },
@@ -60,10 +65,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "keys.keep_values", help: "Whether a key's value is kept, encrypted, so that it can be shown again." },
     Setting { path: "control.metrics", help: "Whether `/metrics` answers at the control face, without a signature." },
     Setting { path: "control.listen", help: "Address of the control face (AWS APIs and the command line)." },
+    Setting { path: "runtime.sessions_max", help: "Sessions with a process of their own at once, over all agents; more wait for a place." },
+    Setting { path: "runtime.queue_max", help: "Calls that may wait for a session's place; one more is turned away with 429." },
+    Setting { path: "runtime.queue_wait_ms", help: "How long such a call waits before it is turned away with 429." },
+    Setting {
+        path: "runtime.warm_processes",
+        help: "Processes of an agent that are kept, between calls that name no session, for the next such call.",
+    },
     Setting { path: "usage_plan.rate_limit", help: "Requests a second for each key in the long run; 0 means unlimited." },
     Setting { path: "usage_plan.burst_limit", help: "Requests that one key may send at once." },
     Setting { path: "usage_plan.quota_limit", help: "Requests in a period for each key; 0 means unlimited." },
     Setting { path: "usage_plan.quota_period", help: "The period: `DAY`, `WEEK` (from Sunday) or `MONTH`; UTC." },
+    Setting { path: "fleet.url", help: "`postgres://` URL of the database that the hosts of a fleet share; without it the host is alone." },
+    Setting {
+        path: "fleet.on_outage",
+        help: "While that database is away: `open` counts on against the whole quota, `closed` uses up what was leased and then answers 503.",
+    },
     Setting { path: "agent.faq", help: "The FAQ: CSV with the header `question,answer`, JSON Lines, Markdown, or a folder of them." },
     Setting { path: "agent.company", help: "Whom the agent speaks for: a name, and after a comma what it is." },
     Setting { path: "agent.system_prompt", help: "The whole system prompt, instead of the built-in one." },
@@ -74,6 +91,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "agent.model_dir", help: "Folder of the embedding model's files." },
     Setting { path: "agent.cache_dir", help: "Folder of cached embeddings; by default `cache` in the data folder." },
     Setting { path: "agent.embedding_threads", help: "Threads that embed questions." },
+    Setting {
+        path: "agent.embedding_wait_ms",
+        help: "How long a start waits for an FAQ to be embedded; then it is searched by keywords until that is done.",
+    },
     Setting { path: "agent.steps_max", help: "Steps that one call's graph may take." },
 ];
 
@@ -88,12 +109,15 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) region: String,
     pub(crate) account_id: String,
+    pub(crate) programs_dir: Option<PathBuf>,
     pub(crate) seal_key_file: Option<PathBuf>,
     pub(crate) gateway: GatewaySettings,
     pub(crate) access_log: AccessLogSettings,
     pub(crate) keys: KeySettings,
     pub(crate) control: ControlSettings,
+    pub(crate) runtime: RuntimeHostSettings,
     pub(crate) usage_plan: UsagePlanSettings,
+    pub(crate) fleet: FleetSettings,
     pub(crate) agent: HostedAgentSettings,
 }
 
@@ -150,6 +174,40 @@ pub(crate) struct ControlSettings {
     pub(crate) metrics: bool,
 }
 
+/// The fleet that the host is one of.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FleetSettings {
+    /// Holds a password.
+    pub(crate) url: Option<String>,
+    pub(crate) on_outage: OnOutageSetting,
+}
+
+impl std::fmt::Debug for FleetSettings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let url = self.url.as_ref().map(|_| "…");
+        formatter.debug_struct("FleetSettings").field("url", &url).field("on_outage", &self.on_outage).finish()
+    }
+}
+
+/// What becomes of quotas while the fleet's database is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnOutageSetting {
+    Open,
+    Closed,
+}
+
+/// The agents' host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RuntimeHostSettings {
+    pub(crate) sessions_max: usize,
+    pub(crate) queue_max: usize,
+    pub(crate) queue_wait_ms: u64,
+    pub(crate) warm_processes: usize,
+}
+
 /// A quota's period, by API Gateway's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -193,6 +251,7 @@ pub(crate) struct HostedAgentSettings {
     pub(crate) model_dir: PathBuf,
     pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) embedding_threads: usize,
+    pub(crate) embedding_wait_ms: u64,
     pub(crate) steps_max: usize,
 }
 
@@ -202,12 +261,15 @@ impl Default for Settings {
             data_dir: PathBuf::from(".frontdesk"),
             region: "us-east-1".to_owned(),
             account_id: "000000000000".to_owned(),
+            programs_dir: None,
             seal_key_file: None,
             gateway: GatewaySettings::default(),
             access_log: AccessLogSettings::default(),
             keys: KeySettings::default(),
             control: ControlSettings::default(),
+            runtime: RuntimeHostSettings::default(),
             usage_plan: UsagePlanSettings::default(),
+            fleet: FleetSettings::default(),
             agent: HostedAgentSettings::default(),
         }
     }
@@ -256,9 +318,28 @@ impl Default for ControlSettings {
     }
 }
 
+impl Default for RuntimeHostSettings {
+    fn default() -> Self {
+        let limits = frontdesk_runtime::SessionLimits::default();
+        RuntimeHostSettings {
+            sessions_max: limits.sessions_max,
+            queue_max: limits.queue_max,
+            queue_wait_ms: u64::try_from(limits.queue_wait.as_millis()).unwrap_or(u64::MAX),
+            warm_processes: limits.warm_processes,
+        }
+    }
+}
+
 impl Default for UsagePlanSettings {
     fn default() -> Self {
         UsagePlanSettings { rate_limit: 50.0, burst_limit: 100, quota_limit: 10_000, quota_period: QuotaPeriodSetting::Day }
+    }
+}
+
+impl Default for FleetSettings {
+    fn default() -> Self {
+        // A quota protects a bill, an outage of the door costs the business: as API Gateway, the door stays open when its counters fail.
+        FleetSettings { url: None, on_outage: OnOutageSetting::Open }
     }
 }
 
@@ -276,6 +357,7 @@ impl Default for HostedAgentSettings {
             model_dir: agent.model_dir,
             cache_dir: agent.cache_dir,
             embedding_threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4)),
+            embedding_wait_ms: agent.embedding_wait_ms,
             steps_max: agent.steps_max,
         }
     }
@@ -328,7 +410,7 @@ fn settings_of(table: toml::Table) -> anyhow::Result<Settings> {
 }
 
 fn check(settings: &Settings) -> anyhow::Result<()> {
-    let Settings { account_id, gateway, access_log, usage_plan, agent, .. } = settings;
+    let Settings { account_id, gateway, access_log, runtime, usage_plan, agent, .. } = settings;
     if account_id.len() != 12 || !account_id.bytes().all(|byte| byte.is_ascii_digit()) {
         bail!("account_id is {account_id:?}; it must be twelve digits");
     }
@@ -349,14 +431,21 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         bail!("gateway.cache_ttl_s is {}; it must be at most {CACHE_TTL_S_MAX}", gateway.cache_ttl_s);
     }
     gateway.trusted_networks()?;
+    if let Some(url) = &settings.fleet.url {
+        FleetAddress::parse(&SecretText::new(url.clone()))?;
+    }
     if gateway.tls_certificate.is_some() != gateway.tls_key.is_some() {
         bail!("gateway.tls_certificate and gateway.tls_key belong together: set both, or neither");
     }
     LogFormat::parse(&access_log.format).context("access_log.format")?;
+    if agent.embedding_wait_ms > EMBEDDING_WAIT_MS_MAX {
+        bail!("agent.embedding_wait_ms is {}; it must be at most {EMBEDDING_WAIT_MS_MAX}", agent.embedding_wait_ms);
+    }
     let at_least_one = [
         ("agent.embedding_threads", agent.embedding_threads),
         ("agent.steps_max", agent.steps_max),
         ("gateway.in_flight_max", gateway.in_flight_max),
+        ("runtime.sessions_max", runtime.sessions_max),
         ("gateway.connections_max", gateway.connections_max),
         ("gateway.connections_per_address_max", gateway.connections_per_address_max),
     ];
@@ -368,8 +457,32 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A host gives an agent two minutes to start, of which some are for reading the FAQ.
+const EMBEDDING_WAIT_MS_MAX: u64 = 100_000;
+
 /// API Gateway's bound on how long an answer is cached.
 const CACHE_TTL_S_MAX: u64 = 3600;
+
+impl Settings {
+    /// Where [`Settings::programs_dir`] is. It lies outside the data folder, which no agent may see, and for root outside its home, which no other user may enter.
+    ///
+    /// # Errors
+    /// Where there is no home and nothing is set.
+    pub(crate) fn programs_folder(&self) -> anyhow::Result<PathBuf> {
+        if let Some(folder) = &self.programs_dir {
+            return Ok(folder.clone());
+        }
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(data_home) = variable("XDG_DATA_HOME") {
+            return Ok(data_home.join("frontdesk"));
+        }
+        if nix::unistd::Uid::effective().is_root() {
+            return Ok(PathBuf::from("/var/lib/frontdesk"));
+        }
+        let home = variable("HOME").context("HOME is not set: name a folder for agents' programs with the setting programs_dir")?;
+        Ok(home.join(".local/share/frontdesk"))
+    }
+}
 
 impl GatewaySettings {
     /// The networks of [`GatewaySettings::trusted_proxies`].
@@ -471,6 +584,8 @@ mod tests {
         check_refused(&[("FRONTDESK_GATEWAY_CACHE_TTL_S", "3601")], "at most 3600");
         check_refused(&[("FRONTDESK_ACCESS_LOG_FORMAT", "$context.password")], "$context.password");
         check_refused(&[("FRONTDESK_KEYS_KEEP_VALUES", "perhaps")], "FRONTDESK_KEYS_KEEP_VALUES");
+        check_refused(&[("FRONTDESK_FLEET_URL", "mysql://db.example")], "it is no postgres:// URL");
+        check_refused(&[("FRONTDESK_FLEET_ON_OUTAGE", "ajar")], "FRONTDESK_FLEET_ON_OUTAGE");
         check_refused(&[("FRONTDESK_USAGE_PLAN_QUOTA_PERIOD", "YEAR")], "FRONTDESK_USAGE_PLAN_QUOTA_PERIOD");
         check_refused(&[("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "30000")], "between 50 and 29000");
     }
@@ -500,9 +615,12 @@ mod tests {
         let mut settings = Settings::default();
         let path = Some(PathBuf::from("x"));
         (settings.gateway.tls_certificate, settings.gateway.tls_key) = (path.clone(), path.clone());
-        (settings.seal_key_file, settings.agent.cache_dir, settings.access_log.path) = (path.clone(), path.clone(), path);
+        (settings.seal_key_file, settings.programs_dir) = (path.clone(), path.clone());
+        (settings.agent.cache_dir, settings.access_log.path) = (path.clone(), path);
         let some = Some("x".to_owned());
-        (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) = (some.clone(), some.clone(), some);
+        (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) =
+            (some.clone(), some.clone(), some.clone());
+        settings.fleet.url = some;
         let mut found = Vec::new();
         leaves(&toml::Table::try_from(settings).unwrap(), "", &mut found);
         let mut listed: Vec<_> = SETTINGS.iter().map(|setting| setting.path.to_owned()).collect();

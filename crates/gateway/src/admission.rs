@@ -9,10 +9,14 @@ use frontdesk_store::{ApiKeyId, KeyDigest, Quota, StageRef, Throttle, UsagePlan}
 use ipnet::IpNet;
 
 use crate::answer::GatewayAnswer;
+use crate::lease::ChargeRefused;
 use crate::limits::{LimitsLeft, QuotaLeft};
 use crate::meter::Meter;
 use crate::quota::{day_of, span_of};
 use crate::throttle::TokenBucket;
+
+/// How long a caller waits for the next slice of a quota: a refill takes milliseconds, and `Retry-After` counts in seconds.
+const LEASE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The moment of a request, read once at the edge.
 #[derive(Debug, Clone, Copy)]
@@ -198,9 +202,13 @@ fn take(bucket: &TokenBucket, throttle: Throttle, now: Now) -> Result<(), Gatewa
 fn charge(entry: &PlanEntry, now: Now) -> Result<(), GatewayAnswer> {
     let today = day_of(now.unix_seconds());
     let charged = entry.meter.charge(entry.plan.quota, today);
-    charged.map(drop).map_err(|_| {
-        let span = span_of(entry.meter.period, today);
-        GatewayAnswer::LimitExceeded { retry_after: Duration::from_secs(span.seconds_left(now.unix_seconds())) }
+    charged.map(drop).map_err(|refused| match refused {
+        ChargeRefused::Spent => {
+            let span = span_of(entry.meter.period, today);
+            GatewayAnswer::LimitExceeded { retry_after: Duration::from_secs(span.seconds_left(now.unix_seconds())) }
+        }
+        ChargeRefused::AwaitingLease => GatewayAnswer::TooManyRequests { retry_after: LEASE_RETRY_AFTER },
+        ChargeRefused::NobodyToAsk => GatewayAnswer::Overloaded,
     })
 }
 

@@ -38,7 +38,7 @@ pub enum GatewayAnswer {
     EndpointUnreachable,
     /// No template of the integration is for the body's media type, and it may not pass as it is.
     UnsupportedMediaType,
-    /// More connections or calls than this machine is set to serve.
+    /// More connections or calls than this machine is set to serve; or a quota that cannot be asked for, where the host is set to turn away then.
     Overloaded,
 }
 

@@ -140,7 +140,7 @@ struct MockRequest {
 impl MockBackend {
     /// The answer: the request template names a status, and the integration response for it makes the rest.
     pub(crate) fn call(&self, facts: &Facts<'_>) -> Result<Response<Body>, GatewayAnswer> {
-        let (_, text) = self.bodies.rendered(facts.headers, facts)?.ok_or(GatewayAnswer::InternalServerError)?;
+        let (_, text) = self.bodies.rendered(facts)?.ok_or(GatewayAnswer::InternalServerError)?;
         let request: MockRequest = serde_json::from_str(&text).map_err(|error| {
             tracing::warn!(request_id = %facts.exchange.request_id, error = &error as &dyn std::error::Error, "a mock's request names no statusCode");
             GatewayAnswer::InternalServerError

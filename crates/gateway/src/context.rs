@@ -112,7 +112,7 @@ impl Variable {
             Variable::HttpMethod => exchange.verb.as_str().into(),
             Variable::UserAgent => exchange.user_agent.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default(),
             Variable::XrayTraceId => exchange.trace.amzn_trace_id.as_str().into(),
-            Variable::Traceparent => exchange.trace.traceparent.as_str().into(),
+            Variable::Traceparent => exchange.trace.span.to_string().into(),
             Variable::ErrorMessage => exchange.refusal.map_or("", |answer| answer.message()).into(),
             Variable::ErrorMessageString => exchange.refusal.map(|answer| format!("{:?}", answer.message())).unwrap_or_default().into(),
             Variable::ErrorResponseType => exchange.refusal.map_or("", |answer| answer.response_type()).into(),

@@ -3,29 +3,36 @@
 //! A change is written to the store first and then to the table that the request path reads, which is replaced as a whole; so a change counts from the
 //! next request on, and what was acknowledged is on disk. All calls block on the database.
 
+mod counted;
 mod import;
 mod plans;
 mod reports;
+mod untold;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use frontdesk_store::{
-    ActorCount, ApiKey, ApiKeyChange, ApiKeyId, KeyDigest, NewApiKey, QuotaExtension, QuotaPeriod, SecretText, Store, StoreError,
-    UsageCount, UsagePlan, UsagePlanId,
+    ActorCount, ApiKey, ApiKeyChange, ApiKeyId, KeyDigest, NewApiKey, QuotaPeriod, SecretText, Store, StoreError, UsageCount, UsagePlan,
+    UsagePlanId,
 };
 use ipnet::IpNet;
 
 use crate::actors::ActorCounts;
 use crate::admission::{KeyEntry, KeyMatch, KeyTable, MethodThrottle, PlanEntry};
 use crate::key::{self, KeyValueError};
-use crate::meter::{Counted, Meter};
-use crate::quota::{day_of, span_of};
+use crate::lease::LeaseDesk;
+use crate::meter::Meter;
+use crate::quota::day_of;
+
+use counted::CountedDays;
+pub(crate) use counted::first_that_counts;
+use untold::Untold;
 
 pub use import::ImportError;
 pub use plans::PlanChange;
-pub use reports::{ActorUsage, KeyUsage, UsageReport};
+pub use reports::{ActorUsage, KeyUsage, USAGE_DAYS_MAX, UsageReport};
 
 /// API Gateway's bound on names.
 const NAME_CHARS_MAX: usize = 1024;
@@ -118,18 +125,23 @@ pub struct KeyService {
     /// Meters that were charged since the writer came by.
     noted: Mutex<Vec<Arc<Meter>>>,
     actors: ActorCounts,
+    /// Where quotas are leased; `None` for a host that is alone.
+    desk: Option<Arc<LeaseDesk>>,
+    /// What this host counted and the fleet does not know yet.
+    untold: Mutex<Untold>,
 }
 
 impl KeyService {
-    /// Reads keys, plans and the counts of the periods that are running. With `keep_values` a key's value is kept sealed and can be shown again.
+    /// Reads keys, plans and the counts of the periods that are running. With `keep_values` a key's value is kept sealed and can be shown again. Quotas are
+    /// leased from `desk`, if there is one.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn open(store: Arc<Store>, keep_values: bool, now_unix: i64) -> Result<KeyService, StoreError> {
+    pub fn open(store: Arc<Store>, keep_values: bool, desk: Option<Arc<LeaseDesk>>, now_unix: i64) -> Result<KeyService, StoreError> {
         let today = day_of(now_unix);
         let actors = ActorCounts::new(store.actor_usage_between(today, today)?);
-        let (state, noted) = (Mutex::default(), Mutex::default());
-        let service = KeyService { state, noted, actors, table: ArcSwap::default(), store, keep_values };
+        let (state, noted, untold) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let service = KeyService { state, noted, untold, actors, table: ArcSwap::default(), store, keep_values, desk };
         service.rebuild(&mut service.lock(), now_unix)?;
         Ok(service)
     }
@@ -163,6 +175,11 @@ impl KeyService {
         (noted.iter().flat_map(|meter| meter.take_note()).collect(), self.actors.take())
     }
 
+    /// Reads everything again: for changes that came from elsewhere.
+    pub(crate) fn reload(&self, now_unix: i64) -> Result<(), StoreError> {
+        self.rebuild(&mut self.lock(), now_unix)
+    }
+
     /// Reads everything again: for a change of plans, or of many keys.
     fn rebuild(&self, state: &mut State, now_unix: i64) -> Result<(), StoreError> {
         let today = day_of(now_unix);
@@ -177,10 +194,13 @@ impl KeyService {
             }
         }
         let counted = self.counted(&state.meters, today)?;
+        for ((plan_id, key_id), meter) in &state.meters {
+            meter.set_extra(counted.of(plan_id, key_id, meter.period, today).extra, today);
+        }
         let mut table = KeyTable::default();
         for api_key in self.store.api_keys()? {
             let plans = plans_of.remove(&api_key.id).unwrap_or_default();
-            let plans = plans.into_iter().map(|plan| plan_entry(plan, &api_key.id, &mut state.meters, &counted, today)).collect();
+            let plans = plans.into_iter().map(|plan| self.plan_entry(plan, &api_key.id, &mut state.meters, &counted, today)).collect();
             insert(&mut table, api_key, plans, now_unix);
         }
         self.table.store(Arc::new(table));
@@ -201,12 +221,32 @@ impl KeyService {
                     counted.add_days(self.store.usage_of(&plan_id, key_id, first_that_counts(today), today)?);
                     counted.add_extensions(self.store.quota_extensions_since(first_that_counts(today))?);
                 }
-                plans.push(plan_entry(plan, key_id, &mut state.meters, &counted, today));
+                plans.push(self.plan_entry(plan, key_id, &mut state.meters, &counted, today));
             }
             insert(&mut table, api_key, plans, now_unix);
         }
         self.table.store(Arc::new(table));
         Ok(())
+    }
+
+    fn plan_entry(&self, plan: Arc<UsagePlan>, key_id: &ApiKeyId, meters: &mut Meters, counted: &CountedDays, today: u32) -> PlanEntry {
+        let period = plan.quota.map_or(QuotaPeriod::Day, |quota| quota.period);
+        let begin = || {
+            let counted = counted.of(&plan.id, key_id, period, today);
+            Arc::new(Meter::new(plan.id.clone(), key_id.clone(), period, counted).leasing_from(self.desk.as_ref()))
+        };
+        let meter = meters.entry((plan.id.clone(), key_id.clone())).or_insert_with(begin);
+        if meter.period != period {
+            *meter = begin();
+        }
+        let mut method_throttles = Vec::new();
+        for open in &plan.stages {
+            for (method, throttle) in &open.method_throttles {
+                let bucket = meter.method_bucket(format!("{}/{}{method}", open.stage.api_id, open.stage.stage));
+                method_throttles.push(MethodThrottle { stage: open.stage.clone(), method: method.clone(), throttle: *throttle, bucket });
+            }
+        }
+        PlanEntry { meter: meter.clone(), plan, method_throttles }
     }
 
     /// What meters begin with: the store's counts of the longest period that today lies in, and what is counted in memory alone.
@@ -261,6 +301,9 @@ impl KeyService {
         for meter in self.lock().meters.values() {
             *used.entry(meter.key_id.clone()).or_default() += meter.used_on(today);
         }
+        for count in self.used_by_other_hosts(today) {
+            *used.entry(count.key_id).or_default() += count.used;
+        }
         let view = |key: ApiKey| {
             let (plans, used_today) = (plans_of.remove(&key.id).unwrap_or_default(), used.get(&key.id).copied().unwrap_or(0));
             KeyView { key, plans, used_today }
@@ -275,11 +318,21 @@ impl KeyService {
     pub fn view(&self, id_or_name: &str, now_unix: i64) -> Result<KeyView, KeyServiceError> {
         let key = self.find(id_or_name)?;
         let plan_ids = self.store.usage_plan_ids_of(&key.id)?;
+        let (today, by_others) = (day_of(now_unix), self.used_by_other_hosts(day_of(now_unix)));
+        let by_others: u64 = by_others.iter().filter(|count| count.key_id == key.id).map(|count| count.used).sum();
         let state = self.lock();
         let plans = plan_ids.iter().filter_map(|id| Some(state.plans.get(id)?.name.clone())).collect();
         let meters = plan_ids.into_iter().filter_map(|plan_id| state.meters.get(&(plan_id, key.id.clone())));
-        let used_today = meters.map(|meter| meter.used_on(day_of(now_unix))).sum();
+        let used_today = meters.map(|meter| meter.used_on(today)).sum::<u64>() + by_others;
         Ok(KeyView { plans, used_today, key })
+    }
+
+    /// What the other hosts of a fleet counted. Keys are told of without them while the fleet's database is away: who looks for a key then needs it most.
+    fn used_by_other_hosts(&self, today: u32) -> Vec<UsageCount> {
+        self.store.usage_of_other_hosts(today, today).map(|(counts, _)| counts).unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "today's requests are told without other hosts'");
+            Vec::new()
+        })
     }
 
     /// Changes a key. Tags are added to those it has; one with an empty value goes.
@@ -361,6 +414,28 @@ impl KeyService {
         }
     }
 
+    /// Where quotas are leased; `None` for a host that is alone.
+    pub(crate) fn desk(&self) -> Option<&Arc<LeaseDesk>> {
+        self.desk.as_ref()
+    }
+
+    /// All meters there are.
+    pub(crate) fn meters(&self) -> Vec<Arc<Meter>> {
+        self.lock().meters.values().cloned().collect()
+    }
+
+    /// Takes counts that are on this host's disk and are to be told to the fleet. A later count of the same thing takes the place of an earlier one.
+    pub(crate) fn tell(&self, counts: Vec<UsageCount>, actors: Vec<ActorCount>) {
+        if self.desk.is_some() {
+            self.untold.lock().unwrap_or_else(PoisonError::into_inner).add(counts, actors);
+        }
+    }
+
+    /// What is to be told to the fleet.
+    pub(crate) fn take_untold(&self) -> (Vec<UsageCount>, Vec<ActorCount>) {
+        std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner)).into_counts()
+    }
+
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
     }
@@ -368,41 +443,6 @@ impl KeyService {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What was counted before, by plan and key.
-#[derive(Debug, Default)]
-struct CountedDays {
-    used: HashMap<(UsagePlanId, ApiKeyId), BTreeMap<u32, u64>>,
-    extra: HashMap<(UsagePlanId, ApiKeyId, u32), u64>,
-}
-
-impl CountedDays {
-    fn add_days(&mut self, counts: Vec<UsageCount>) {
-        for count in counts {
-            self.used.entry((count.plan_id, count.key_id)).or_default().insert(count.day, count.used);
-        }
-    }
-
-    fn add_extensions(&mut self, extensions: Vec<QuotaExtension>) {
-        for extension in extensions {
-            self.extra.insert((extension.plan_id, extension.key_id, extension.period_day), extension.extra);
-        }
-    }
-
-    fn of(&self, plan_id: &UsagePlanId, key_id: &ApiKeyId, period: QuotaPeriod, today: u32) -> Counted {
-        let first_day = span_of(period, today).first_day;
-        let days = self.used.get(&(plan_id.clone(), key_id.clone()));
-        let used_in_period = days.map_or(0, |days| days.range(first_day..=today).map(|(_, used)| used).sum());
-        let used_today = days.and_then(|days| days.get(&today)).copied().unwrap_or(0);
-        let extra = self.extra.get(&(plan_id.clone(), key_id.clone(), first_day)).copied().unwrap_or(0);
-        Counted { today, used_today, used_in_period, extra }
-    }
-}
-
-/// The first day of the longest period that today lies in.
-fn first_that_counts(today: u32) -> u32 {
-    span_of(QuotaPeriod::Month, today).first_day.min(span_of(QuotaPeriod::Week, today).first_day)
 }
 
 fn insert(table: &mut KeyTable, api_key: ApiKey, plans: Vec<PlanEntry>, now_unix: i64) {
@@ -416,23 +456,6 @@ fn insert(table: &mut KeyTable, api_key: ApiKey, plans: Vec<PlanEntry>, now_unix
         table.by_digest.entry(former.digest).or_insert(KeyMatch { key: key.clone(), retires_at: Some(former.retires_at) });
     }
     table.by_digest.insert(digest, KeyMatch { key, retires_at: None });
-}
-
-fn plan_entry(plan: Arc<UsagePlan>, key_id: &ApiKeyId, meters: &mut Meters, counted: &CountedDays, today: u32) -> PlanEntry {
-    let period = plan.quota.map_or(QuotaPeriod::Day, |quota| quota.period);
-    let begin = || Arc::new(Meter::new(plan.id.clone(), key_id.clone(), period, counted.of(&plan.id, key_id, period, today)));
-    let meter = meters.entry((plan.id.clone(), key_id.clone())).or_insert_with(begin);
-    if meter.period != period {
-        *meter = begin();
-    }
-    let mut method_throttles = Vec::new();
-    for open in &plan.stages {
-        for (method, throttle) in &open.method_throttles {
-            let bucket = meter.method_bucket(format!("{}/{}{method}", open.stage.api_id, open.stage.stage));
-            method_throttles.push(MethodThrottle { stage: open.stage.clone(), method: method.clone(), throttle: *throttle, bucket });
-        }
-    }
-    PlanEntry { meter: meter.clone(), plan, method_throttles }
 }
 
 fn nobody() -> IpNet {

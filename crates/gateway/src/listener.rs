@@ -14,7 +14,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::integration::Body;
 use crate::metrics::OneMore;
@@ -84,6 +84,7 @@ where
     let places = Arc::new(Semaphore::new(limits.connections_max));
     let addresses = Addresses::default();
     let graceful = GracefulShutdown::new();
+    let (close, closing) = watch::channel(false);
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -102,16 +103,18 @@ where
             tracing::debug!(%peer, "closed: too many connections from its address");
             continue;
         };
-        let (protocols, handler, watcher, tls) = (protocols.clone(), handler.clone(), graceful.watcher(), tls.clone());
+        let (protocols, handler, tls) = (protocols.clone(), handler.clone(), tls.clone());
+        let watchers = (graceful.watcher(), closing.clone());
         let open = OneMore::of(&connections);
         tokio::spawn(async move {
-            if let Err(error) = connect(stream, peer, tls, &protocols, handler, watcher).await {
+            if let Err(error) = connect(stream, peer, tls, &protocols, handler, watchers).await {
                 tracing::debug!(%peer, error = &*error, "connection ended early");
             }
             drop((place, guest, open));
         });
     }
     drop(socket);
+    let _ = close.send(true);
     if tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!(drain_timeout_s = limits.drain_timeout.as_secs(), "requests still in flight are cut");
     }
@@ -133,7 +136,7 @@ async fn connect<Handler, Answering>(
     tls: Option<Arc<Tls>>,
     protocols: &Protocols,
     handler: Handler,
-    watcher: Watcher,
+    watchers: (Watcher, watch::Receiver<bool>),
 ) -> Result<(), ConnectionError>
 where
     Handler: Fn(Request<Incoming>, SocketAddr) -> Answering + Clone + Send + 'static,
@@ -143,12 +146,12 @@ where
     match tls {
         None => {
             let is_http2 = tokio::time::timeout(limit, begins_http2(&stream)).await.map_err(|_| "it sent no request")??;
-            protocols.serve(stream, is_http2, peer, handler, watcher).await
+            protocols.serve(stream, is_http2, peer, handler, watchers).await
         }
         Some(tls) => {
             let stream = tokio::time::timeout(limit, tls.acceptor().accept(stream)).await.map_err(|_| "no TLS handshake in time")??;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            protocols.serve(stream, is_http2, peer, handler, watcher).await
+            protocols.serve(stream, is_http2, peer, handler, watchers).await
         }
     }
 }
@@ -200,7 +203,7 @@ impl Protocols {
         is_http2: bool,
         peer: SocketAddr,
         handler: Handler,
-        watcher: Watcher,
+        (watcher, mut closing): (Watcher, watch::Receiver<bool>),
     ) -> Result<(), ConnectionError>
     where
         Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -214,7 +217,21 @@ impl Protocols {
         if is_http2 {
             watcher.watch(self.http2.serve_connection(TokioIo::new(stream), service)).await?;
         } else {
-            watcher.watch(self.http1.serve_connection(TokioIo::new(stream), service)).await?;
+            // A connection may become something else (a WebSocket), which hyper-util's watcher does not know. So it is watched here: once the listener ends,
+            // it finishes its request and no other; an upgraded one is the handler's.
+            let connection = self.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
+            let closed = async {
+                let _ = closing.wait_for(|closing| *closing).await;
+            };
+            tokio::pin!(connection);
+            tokio::select! {
+                served = &mut connection => served?,
+                () = closed => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await?;
+                }
+            }
+            drop(watcher);
         }
         Ok(())
     }

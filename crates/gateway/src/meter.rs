@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use frontdesk_store::{ApiKeyId, Quota, QuotaPeriod, UsageCount, UsagePlanId};
+use frontdesk_store::{ApiKeyId, LeaseAsk, Leased, Quota, QuotaPeriod, UsageCount, UsagePlanId};
 
+use crate::lease::{ChargeRefused, Lease, LeaseDesk};
 use crate::quota::span_of;
 use crate::throttle::TokenBucket;
 
@@ -57,7 +58,8 @@ impl DatedCount {
         if counted == day { used } else { 0 }
     }
 
-    fn set(&self, day: u32, used: u64) {
+    /// Puts another count in its place.
+    pub(crate) fn set(&self, day: u32, used: u64) {
         self.0.store(pack(day, used), Ordering::Relaxed);
     }
 }
@@ -97,6 +99,8 @@ pub struct Meter {
     /// The buckets of methods with a throttle of their own, by stage and method.
     method_buckets: Mutex<HashMap<String, Arc<TokenBucket>>>,
     period_count: DatedCount,
+    /// What a fleet handed out of the quota; without one the whole quota is there.
+    lease: Option<Lease>,
     /// Requests beyond the quota, granted for the period that is named by its first day.
     extension: DatedCount,
     day_count: DatedCount,
@@ -132,11 +136,59 @@ impl Meter {
             bucket: TokenBucket::default(),
             method_buckets: Mutex::default(),
             period_count: DatedCount::new(first_day, used_in_period),
+            lease: None,
             extension: DatedCount::new(first_day, extra),
             day_count: DatedCount::new(today, used_today),
             ended_days: Mutex::default(),
             is_noted: AtomicBool::new(false),
         }
+    }
+
+    /// The same meter in a fleet.
+    #[must_use]
+    pub(crate) fn leasing_from(mut self, desk: Option<&Arc<LeaseDesk>>) -> Meter {
+        let (first_day, used) = self.period_count.read();
+        self.lease = desk.map(|desk| Lease::new(desk.clone(), first_day, used));
+        self
+    }
+
+    /// Asks for a slice, if it is time to.
+    pub(crate) fn top_up(self: &Arc<Meter>, today: u32) {
+        let Some(lease) = self.lease.as_ref().filter(|lease| lease.limit() > 0) else { return };
+        let first_day = span_of(self.period, today).first_day;
+        let is_low = lease.share(lease.limit(), first_day).is_low(self.period_count.on(first_day), lease.desk.hosts());
+        if is_low && lease.begin_asking() {
+            lease.desk.ask(self);
+        }
+    }
+
+    /// What it asks the desk for; `None` without a fleet.
+    pub(crate) fn lease_ask(&self, wants_more: bool, today: u32) -> Option<LeaseAsk> {
+        let lease = self.lease.as_ref()?;
+        let (plan_id, key_id) = (self.plan_id.clone(), self.key_id.clone());
+        let (first_day, used) = (span_of(self.period, today).first_day, self.used_in_period(today));
+        Some(LeaseAsk { plan_id, key_id, first_day, used, limit: lease.limit(), wants_more })
+    }
+
+    /// What the desk answered.
+    pub(crate) fn take_lease(&self, first_day: u32, leased: Leased) {
+        if let Some(lease) = &self.lease {
+            lease.set(first_day, leased.granted, leased.others);
+        }
+    }
+
+    /// From here on it may ask again.
+    pub(crate) fn end_asking(&self) {
+        if let Some(lease) = &self.lease {
+            lease.end_asking();
+        }
+    }
+
+    /// Gives up what it holds, and says so to the desk.
+    pub(crate) fn give_back_lease(&self, today: u32) -> Option<LeaseAsk> {
+        let lease = self.lease.as_ref()?;
+        lease.give_back(span_of(self.period, today).first_day, self.used_in_period(today));
+        self.lease_ask(false, today)
     }
 
     /// The bucket of a method; the same one for the same method, whatever else changes.
@@ -148,10 +200,19 @@ impl Meter {
     /// Counts one request against the quota and for the record. Returns how many are left.
     ///
     /// # Errors
-    /// When the allowance is spent; nothing is counted then.
-    pub fn charge(&self, quota: Option<Quota>, today: u32) -> Result<Option<u64>, QuotaSpent> {
+    /// When the allowance is spent, or the part of it that this host was handed; nothing is counted then.
+    pub fn charge(&self, quota: Option<Quota>, today: u32) -> Result<Option<u64>, ChargeRefused> {
+        let first_day = span_of(self.period, today).first_day;
         let limit = quota.map(|quota| self.limit(quota, today));
-        let used = self.period_count.charge(limit, span_of(self.period, today).first_day)?.used;
+        if let Some(lease) = &self.lease {
+            lease.set_limit(limit);
+        }
+        let leased = self.lease.as_ref().zip(limit).map(|(lease, limit)| (lease.share(limit, first_day), lease.desk.standing(), lease));
+        let ceiling = leased.map_or(limit, |(share, standing, lease)| Some(share.ceiling(standing, lease.desk.hosts())));
+        let charged = self.period_count.charge(ceiling, first_day).map_err(|QuotaSpent| {
+            leased.map_or(ChargeRefused::Spent, |(share, standing, _)| share.refusal(standing, self.period_count.on(first_day)))
+        });
+        let used = charged?.used.saturating_add(leased.map_or(0, |(share, ..)| share.others));
         // Uncapped: what the quota let in is on the record.
         if let Ok(Charged { ended: Some(ended), .. }) = self.day_count.charge(None, today) {
             self.lock_ended_days().push(ended);
@@ -168,10 +229,11 @@ impl Meter {
     /// How many requests are left of a quota.
     #[must_use]
     pub fn left(&self, quota: Quota, today: u32) -> u64 {
-        self.limit(quota, today).saturating_sub(self.used_in_period(today))
+        let others = self.lease.as_ref().map_or(0, |lease| lease.others(span_of(self.period, today).first_day));
+        self.limit(quota, today).saturating_sub(self.used_in_period(today)).saturating_sub(others)
     }
 
-    /// Requests of the period that a day lies in.
+    /// Requests that this host counted in the period that a day lies in.
     #[must_use]
     pub fn used_in_period(&self, today: u32) -> u64 {
         self.period_count.on(span_of(self.period, today).first_day)
@@ -183,18 +245,9 @@ impl Meter {
         self.day_count.on(day)
     }
 
-    /// Grants requests beyond the quota for the period that a day lies in; returns all that is granted for it.
-    pub(crate) fn extend(&self, extra: u64, today: u32) -> u64 {
-        let first_day = span_of(self.period, today).first_day;
-        let granted = self.extension.on(first_day).saturating_add(extra);
-        self.extension.set(first_day, granted);
-        granted
-    }
-
-    /// What was granted for the period that a day lies in.
-    #[must_use]
-    pub fn extra(&self, today: u32) -> u64 {
-        self.extension.on(span_of(self.period, today).first_day)
+    /// Sets what is granted beyond the quota in all, for the period that a day lies in.
+    pub(crate) fn set_extra(&self, extra: u64, today: u32) {
+        self.extension.set(span_of(self.period, today).first_day, extra);
     }
 
     /// Claims the place in the writer's list; `false` when it has one.
@@ -219,6 +272,7 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::OnOutage;
 
     /// Requests on these days, and what each is told.
     fn check(limit: Option<u64>, days: &[u32], expected: &str) {
@@ -257,7 +311,7 @@ mod tests {
         let meter = meter(QuotaPeriod::Month, Counted { today, used_today: 0, used_in_period: 1, extra: 0 });
         assert_eq!(meter.charge(Some(quota), today), Ok(Some(1)));
         assert_eq!(meter.charge(Some(quota), today + 1), Ok(Some(0)));
-        assert_eq!(meter.charge(Some(quota), today + 1), Err(QuotaSpent));
+        assert_eq!(meter.charge(Some(quota), today + 1), Err(ChargeRefused::Spent));
         assert_eq!((meter.used_on(today + 1), meter.used_in_period(today + 1)), (1, 3));
         assert_eq!(meter.charge(Some(quota), today + 2), Ok(Some(2)));
     }
@@ -266,11 +320,35 @@ mod tests {
     fn what_is_granted_is_for_its_period_only() {
         let quota = Quota { limit: 1, period: QuotaPeriod::Day };
         let meter = meter(QuotaPeriod::Day, Counted { today: 10, used_today: 1, used_in_period: 1, extra: 0 });
-        assert_eq!(meter.charge(Some(quota), 10), Err(QuotaSpent));
-        assert_eq!(meter.extend(2, 10), 2);
+        assert_eq!(meter.charge(Some(quota), 10), Err(ChargeRefused::Spent));
+        meter.set_extra(2, 10);
         assert_eq!(meter.charge(Some(quota), 10), Ok(Some(1)));
         assert_eq!(meter.left(quota, 10), 1);
         assert_eq!((meter.limit(quota, 11), meter.charge(Some(quota), 11)), (1, Ok(Some(0))));
+    }
+
+    #[test]
+    fn in_a_fleet_a_meter_counts_against_what_it_was_handed() {
+        let desk = Arc::new(LeaseDesk::new(OnOutage::Closed, true));
+        let quota = Quota { limit: 100, period: QuotaPeriod::Day };
+        let meter = Arc::new(meter(QuotaPeriod::Day, Counted { today: 10, ..Counted::default() }).leasing_from(Some(&desk)));
+        // The first request finds no slice, and comes in all the same.
+        assert_eq!(meter.charge(Some(quota), 10), Ok(Some(99)));
+        assert_eq!(meter.charge(Some(quota), 10), Err(ChargeRefused::AwaitingLease));
+        meter.top_up(10);
+        meter.top_up(10);
+        assert_eq!(desk.take().len(), 1);
+        meter.take_lease(10, Leased { granted: 3, others: 40 });
+        assert_eq!((meter.charge(Some(quota), 10), meter.left(quota, 10)), (Ok(Some(58)), 58));
+        desk.set_leasing(false);
+        assert_eq!(meter.charge(Some(quota), 10), Ok(Some(57)));
+        assert_eq!(meter.charge(Some(quota), 10), Err(ChargeRefused::NobodyToAsk));
+        // A new day begins with nothing in hand, and with nothing used.
+        assert_eq!(meter.charge(Some(quota), 11), Err(ChargeRefused::NobodyToAsk));
+        desk.set_leasing(true);
+        assert_eq!(meter.charge(Some(quota), 11), Ok(Some(99)));
+        let given_back = meter.give_back_lease(11).unwrap();
+        assert_eq!((given_back.first_day, given_back.used, given_back.wants_more), (11, 1, false));
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! The end of an exchange: when its answer has been handed out, or its caller has gone, the access log and the metrics are told.
+//! The end of an exchange: when its answer has been handed out, or its caller has gone, the access log, the metrics and the trace are told.
 
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -13,6 +13,7 @@ use crate::exchange::{Ended, Exchange};
 use crate::integration::{Body, BoxError};
 use crate::metrics::MethodMetrics;
 use crate::serve::Observers;
+use crate::span;
 
 /// An exchange that is under way. Whatever becomes of it, its end is noted once: when this is dropped.
 pub(crate) struct Observation {
@@ -54,6 +55,7 @@ impl Drop for Observation {
         if let Some(access_log) = &self.observers.access_log {
             access_log.write(&self.exchange, ended);
         }
+        self.observers.spans.record(self.exchange.trace.span, || span::record(&self.exchange, ended, now()));
     }
 }
 
@@ -97,4 +99,9 @@ impl HttpBody for ObservedBody {
 #[expect(clippy::disallowed_methods, reason = "this is the edge where an answer's end is read")]
 fn since(began: Instant) -> Duration {
     Instant::now().duration_since(began)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge where an answer's end is read")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }

@@ -224,9 +224,8 @@ fn settings_of(stage: &Stage, names: &RouteNames) -> MethodSettings {
         throttle: own.throttle.or(all.throttle),
         is_cached: own.is_cached.or(all.is_cached.filter(|_| names.verb == "GET")),
         cache_ttl_s: own.cache_ttl_s.or(all.cache_ttl_s),
-        has_metrics: own.has_metrics.or(all.has_metrics),
-        logging_level: own.logging_level.or(all.logging_level),
-        logs_data: own.logs_data.or(all.logs_data),
+        // The others are kept for their owner and change nothing here.
+        ..MethodSettings::default()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use frontdesk_store::Throttle;
+use frontdesk_trace::Spans;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
@@ -27,6 +28,7 @@ use crate::limits::LimitsLeft;
 use crate::metrics::{Metrics, OneMore};
 use crate::observe::{Observation, ObservedBody};
 use crate::page;
+use crate::quota::day_of;
 use crate::route::{Route, RouteEntry, StageFacts};
 use crate::strangers::Strangers;
 use crate::throttle::TokenBucket;
@@ -86,6 +88,8 @@ pub struct Observers {
     pub access_log: Option<Arc<AccessLog>>,
     /// The metrics.
     pub metrics: Metrics,
+    /// The trace.
+    pub spans: Spans,
 }
 
 /// The gateway: its APIs, its keys and what is behind its methods.
@@ -140,7 +144,7 @@ impl Gateway {
         let request_id = uuid::Uuid::new_v4();
         let exchange = Exchange {
             request_id,
-            trace: Trace::of(request.headers(), request_id, now.unix_seconds()),
+            trace: Trace::of(request.headers(), request_id, now.unix_seconds()).decided_by(&self.observers.spans),
             began: now,
             source_ip: caller_address(peer.ip(), request.headers(), &self.limits.trusted_proxies),
             version: request.version(),
@@ -217,6 +221,9 @@ impl Gateway {
             let decision = self.admit(&request, entry, speeds, exchange);
             exchange.api_key_id = decision.key.as_ref().map(|key| key.id.clone());
             limits_left = decision.limits;
+            if let Some(meter) = &decision.meter {
+                meter.top_up(day_of(exchange.began.unix_seconds()));
+            }
             if let Some(refusal) = decision.refusal {
                 // Who waits here must not keep others out.
                 drop(in_flight);
@@ -303,10 +310,8 @@ impl Gateway {
                 self.call_function(&**function, *is_streaming, parts, body, exchange).await
             }
             Backend::Http(backend) => {
-                // The mappings read the request while it is on its way.
-                let (head, bytes) = (head_of_parts(&parts), body.clone());
-                let facts = Facts::of(exchange, account_id, &head, &route.parameters, variables, &bytes);
-                backend.call(parts, body, &facts, self.limits.integration_timeout).await
+                let facts = Facts::of(exchange, account_id, &parts, &route.parameters, variables, &body);
+                backend.call(body.clone(), &facts, self.limits.integration_timeout).await
             }
             Backend::Mock(backend) => {
                 return backend.call(&Facts::of(exchange, account_id, &parts, &route.parameters, variables, &body));
@@ -416,12 +421,6 @@ fn head_of<B>(request: &Request<B>) -> Parts {
     let mut head = Request::new(());
     (*head.method_mut(), *head.uri_mut(), *head.headers_mut()) =
         (request.method().clone(), request.uri().clone(), request.headers().clone());
-    head.into_parts().0
-}
-
-fn head_of_parts(parts: &Parts) -> Parts {
-    let mut head = Request::new(());
-    (*head.method_mut(), *head.uri_mut(), *head.headers_mut()) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
     head.into_parts().0
 }
 

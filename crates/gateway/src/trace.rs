@@ -1,6 +1,7 @@
 //! One trace from the caller to the agent, in the two forms that tools read: W3C trace context (<https://www.w3.org/TR/trace-context/>) and X-Ray's header
 //! (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>). A trace id is the same 128 bits in both.
 
+use frontdesk_trace::{SpanContext, Spans};
 use http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
@@ -9,8 +10,10 @@ use uuid::Uuid;
 pub struct Trace {
     /// `X-Amzn-Trace-Id`: `Root=1-{8 hex digits of the time}-{24 hex digits}`, with whatever the caller wrote behind it.
     pub amzn_trace_id: String,
-    /// `traceparent`: `00-{trace id}-{this gateway's span}-{flags}`.
-    pub traceparent: String,
+    /// The gateway's own span, which `traceparent` names to those behind it.
+    pub span: SpanContext,
+    /// The caller's span, if its `traceparent` was sound.
+    pub parent: Option<SpanContext>,
     /// `tracestate` as the caller wrote it, if its `traceparent` was sound.
     pub tracestate: Option<HeaderValue>,
 }
@@ -20,45 +23,36 @@ impl Trace {
     #[must_use]
     pub fn of(headers: &HeaderMap, request_id: Uuid, unix_seconds: i64) -> Trace {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let given = text("traceparent").and_then(parse_traceparent);
+        let parent = SpanContext::of(headers);
         let amzn = text("x-amzn-trace-id").filter(|given| given.len() <= 256).and_then(|given| Some((given, parse_root(given)?)));
-        let random = request_id.simple().to_string();
-        let trace_id = match (given, &amzn) {
-            (Some((trace_id, _)), _) => trace_id.to_owned(),
-            (None, Some((_, trace_id))) => trace_id.clone(),
-            (None, None) => format!("{:08x}{}", u32::try_from(unix_seconds).unwrap_or(0), &random[..24]),
+        let trace_id = match (parent, &amzn) {
+            (Some(parent), _) => parent.trace_id,
+            (None, Some((_, trace_id))) => *trace_id,
+            (None, None) => u128::from(u32::try_from(unix_seconds).unwrap_or(0)) << 96 | request_id.as_u128() >> 32,
         };
         let amzn_trace_id = match amzn {
             Some((given, _)) => given.to_owned(),
-            None => format!("Root=1-{}-{}", &trace_id[..8], &trace_id[8..]),
+            None => format!("Root=1-{:08x}-{:024x}", trace_id >> 96, trace_id & (u128::MAX >> 32)),
         };
-        let flags = given.map_or("01", |(_, flags)| flags);
-        let tracestate = given.and_then(|_| headers.get("tracestate").cloned());
-        Trace { amzn_trace_id, traceparent: format!("00-{trace_id}-{}-{flags}", &random[16..]), tracestate }
+        let span = SpanContext { trace_id, span_id: request_id.as_u64_pair().1, flags: parent.map_or(1, |parent| parent.flags) };
+        let tracestate = parent.and_then(|_| headers.get("tracestate").cloned());
+        Trace { amzn_trace_id, span, parent, tracestate }
+    }
+
+    /// The same trace, flagged as recorded or not where `spans` are exported.
+    #[must_use]
+    pub fn decided_by(self, spans: &Spans) -> Trace {
+        Trace { span: spans.decide(self.span, self.parent), ..self }
     }
 }
 
-/// The trace id and the flags of a `traceparent`. A version above 00 may have more behind them.
-fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
-    let mut parts = text.split('-');
-    let (version, trace_id, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_hex = |text: &str, digits| text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_sound = is_hex(version, 2)
-        && version != "ff"
-        && is_hex(trace_id, 32)
-        && is_hex(span, 16)
-        && is_hex(flags, 2)
-        && (version != "00" || parts.next().is_none())
-        && [trace_id, span].iter().all(|id| id.bytes().any(|byte| byte != b'0'));
-    is_sound.then_some((trace_id, flags))
-}
-
 /// The trace id of `Root=1-…-…`.
-fn parse_root(text: &str) -> Option<String> {
+fn parse_root(text: &str) -> Option<u128> {
     let root = text.split(';').find_map(|part| part.trim().strip_prefix("Root=1-"))?;
     let (time, random) = root.split_once('-')?;
     let is_hex = time.len() == 8 && random.len() == 24 && root.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    is_hex.then(|| format!("{time}{random}").to_ascii_lowercase())
+    let trace_id = is_hex.then(|| u128::from_str_radix(&format!("{time}{random}"), 16))?;
+    trace_id.ok().filter(|trace_id| *trace_id != 0)
 }
 
 #[cfg(test)]
@@ -70,7 +64,7 @@ mod tests {
     fn check(given: &[(&'static str, &'static str)], amzn_trace_id: &str, traceparent: &str) {
         let headers = given.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
         let trace = Trace::of(&headers, ID, 0x6500_0000);
-        assert_eq!((trace.amzn_trace_id.as_str(), trace.traceparent.as_str()), (amzn_trace_id, traceparent), "{given:?}");
+        assert_eq!((trace.amzn_trace_id.as_str(), trace.span.to_string().as_str()), (amzn_trace_id, traceparent), "{given:?}");
     }
 
     const NEW: (&str, &str) = ("Root=1-65000000-001122334455667788 99aabb", "00-65000000001122334455667788 99aabb-8899aabbccddeeff-01");

@@ -72,8 +72,9 @@ impl UsageWriter {
             (written, unwritten_keys, unwritten_actors)
         });
         let (written, keys, actors) = writing.await.expect("writing usage does not panic, and the runtime outlives the writer");
-        if written.is_err() {
-            self.unwritten = (keys, actors);
+        match &written {
+            Ok(()) => self.keys.tell(keys, actors),
+            Err(_) => self.unwritten = (keys, actors),
         }
         written
     }

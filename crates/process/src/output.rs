@@ -6,18 +6,40 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::net::unix::pipe;
 
 /// Lines kept in memory for error messages.
 const TAIL_LINES_MAX: usize = 40;
 /// A longer line is cut into pieces of this size, so that a child that never ends its line cannot fill the memory.
-const LINE_BYTES_MAX: u64 = 16 * 1024;
+const LINE_BYTES_MAX: usize = 16 * 1024;
+/// Read at once: what a pipe holds.
+const READ_BYTES_MAX: usize = 64 * 1024;
 /// At this size the log file becomes `<name>.1`, replacing the one before.
 const LOG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Hears every line that a child prints.
+/// Where a line was printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl OutputStream {
+    /// `stdout` or `stderr`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            OutputStream::Stdout => "stdout",
+            OutputStream::Stderr => "stderr",
+        }
+    }
+}
+
+/// Hears every line that a child prints, in the order read. It is called where the output is read: it must not block.
 #[derive(Clone)]
-pub struct LineListener(pub Arc<dyn Fn(&str) + Send + Sync>);
+pub struct LineListener(pub Arc<dyn Fn(OutputStream, &str) + Send + Sync>);
 
 impl std::fmt::Debug for LineListener {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,31 +66,78 @@ impl OutputTail {
         }
         lines.push_back(line);
     }
+}
 
-    /// Reads a pipe to its end.
-    pub(crate) async fn read(
-        self: Arc<Self>,
-        pipe: impl AsyncRead + Unpin,
+/// Where the lines of one stream go.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) stream: OutputStream,
+    pub(crate) tail: Arc<OutputTail>,
+    pub(crate) log_file: Option<Arc<LogFile>>,
+    pub(crate) listener: Option<LineListener>,
+    /// The beginning of a line whose end has not come.
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    pub(crate) fn new(
+        stream: OutputStream,
+        tail: Arc<OutputTail>,
         log_file: Option<Arc<LogFile>>,
         listener: Option<LineListener>,
-    ) {
-        let mut reader = BufReader::new(pipe);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            match (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
+    ) -> Lines {
+        Lines { stream, tail, log_file, listener, begun: Vec::new() }
+    }
+
+    /// Reads a pipe to its end. Between reads only a begun line is held, for most children say nothing most of the time.
+    pub(crate) async fn read(mut self, pipe: pipe::Receiver) {
+        while pipe.readable().await.is_ok() {
+            match self.read_once(&pipe) {
+                Ok(0) => break,
+                // A child that prints without end must not keep the thread to itself.
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
             }
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if let Some(log_file) = &log_file {
-                log_file.append(&text);
-            }
-            if let Some(LineListener(listen)) = &listener {
-                listen(&text);
-            }
-            self.push(text);
         }
+        if !self.begun.is_empty() {
+            self.end_line();
+        }
+    }
+
+    fn read_once(&mut self, pipe: &pipe::Receiver) -> io::Result<usize> {
+        let mut buffer = [0; READ_BYTES_MAX];
+        let length = pipe.try_read(&mut buffer)?;
+        self.take(&buffer[..length]);
+        Ok(length)
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = &bytes[..bytes.len().min(LINE_BYTES_MAX - self.begun.len())];
+            let line_end = room.iter().position(|byte| *byte == b'\n');
+            let taken = line_end.map_or(room.len(), |at| at + 1);
+            self.begun.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if line_end.is_some() || self.begun.len() == LINE_BYTES_MAX {
+                self.end_line();
+            }
+        }
+        if self.begun.is_empty() {
+            self.begun = Vec::new();
+        }
+    }
+
+    fn end_line(&mut self) {
+        let text = String::from_utf8_lossy(&self.begun).trim_end().to_owned();
+        self.begun.clear();
+        if let Some(log_file) = &self.log_file {
+            log_file.append(&text);
+        }
+        if let Some(LineListener(listen)) = &self.listener {
+            listen(self.stream, &text);
+        }
+        self.tail.push(text);
     }
 }
 
@@ -115,5 +184,37 @@ impl OpenLog {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
         Ok(OpenLog { file, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines_of(chunks: &[&[u8]]) -> Vec<String> {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = heard.clone();
+        let listener = LineListener(Arc::new(move |stream, line: &str| {
+            assert_eq!(stream, OutputStream::Stderr);
+            hears.lock().unwrap().push(line.to_owned());
+        }));
+        let mut lines = Lines::new(OutputStream::Stderr, Arc::default(), None, Some(listener));
+        for chunk in chunks {
+            lines.take(chunk);
+        }
+        drop(lines);
+        Arc::into_inner(heard).unwrap().into_inner().unwrap()
+    }
+
+    #[test]
+    fn lines_are_put_together_wherever_they_were_cut() {
+        assert_eq!(lines_of(&[b"one\ntw", b"o\r\n\nthr", b"ee\nrest"]), ["one", "two", "", "three"]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut() {
+        let endless = vec![b'x'; 2 * LINE_BYTES_MAX + 7];
+        let lines = lines_of(&[&endless, b"\n"]);
+        assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LINE_BYTES_MAX, LINE_BYTES_MAX, 7]);
     }
 }

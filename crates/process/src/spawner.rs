@@ -1,17 +1,20 @@
 //! The permanent spawning thread.
 //!
 //! `PR_SET_PDEATHSIG` follows the *thread* that forked, not the process (prctl(2)): were a child started from a pool thread that later exits, the
-//! child would be killed with it. So one thread, alive as long as the process, does all the spawning.
+//! child would be killed with it. So one thread, alive as long as the process, does all the spawning. A sandboxed child is forked by the keeper instead
+//! (`keeper.rs`), which the same thread starts and speaks to.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::child::Child;
+use crate::child::{Child, Output};
 use crate::output::{LineListener, LogFile};
+use crate::sandbox::Sandbox;
 
 /// Spawn requests waiting for the thread. Spawning takes a millisecond or so; a longer queue is a caller gone wild.
 const SPAWN_QUEUE_MAX: usize = 256;
@@ -31,6 +34,8 @@ pub struct ChildSpec {
     pub log_file: Option<LogFile>,
     /// Who hears every line of it.
     pub listener: Option<LineListener>,
+    /// How it is kept apart.
+    pub sandbox: Sandbox,
 }
 
 /// Why a program could not be started.
@@ -44,6 +49,14 @@ pub enum SpawnError {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// The keeper of sandboxed programs, or this one's warden, did not do its part.
+    #[error("failed to have {} kept in its sandbox", program.display())]
+    Keeper {
+        /// The executable that was to be started.
+        program: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
     /// Too many programs are waiting to be started.
     #[error("too many programs are waiting to be started (limit {SPAWN_QUEUE_MAX})")]
     Busy,
@@ -52,7 +65,16 @@ pub enum SpawnError {
     ShuttingDown,
 }
 
-type SpawnRequest = (ChildSpec, oneshot::Sender<Result<Child, SpawnError>>);
+type SpawnRequest = (ChildSpec, oneshot::Sender<Result<Begun, SpawnError>>);
+
+/// How far the spawning thread has brought a child.
+#[derive(Debug)]
+enum Begun {
+    Running(Child),
+    /// A warden waits for its order. It ends when this is dropped.
+    #[cfg(target_os = "linux")]
+    Warden(sandboxed::Waiting),
+}
 
 /// A handle on the spawning thread. Cheap to clone; the thread lives until the last handle is dropped.
 #[derive(Debug, Clone)]
@@ -61,7 +83,7 @@ pub struct Spawner {
 }
 
 impl Spawner {
-    /// Starts the spawning thread.
+    /// Starts the spawning thread. Sandboxed programs are kept by this executable, whose `main` calls [`supervise_if_asked`](crate::supervise_if_asked).
     ///
     /// # Errors
     /// When the operating system grants no thread.
@@ -69,19 +91,44 @@ impl Spawner {
     /// # Panics
     /// Outside a Tokio runtime, whose reactor reaps the children.
     pub fn start() -> io::Result<Spawner> {
+        // The executable as it was when this process began, though its file may have been replaced since.
+        Spawner::start_with_keeper(PathBuf::from("/proc/self/exe"))
+    }
+
+    /// As [`Spawner::start`], with another executable for keeper: one whose `main` calls [`supervise_if_asked`](crate::supervise_if_asked).
+    ///
+    /// # Errors
+    /// When the operating system grants no thread.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime, whose reactor reaps the children.
+    pub fn start_with_keeper(executable: PathBuf) -> io::Result<Spawner> {
         let (requests, mut queue) = mpsc::channel::<SpawnRequest>(SPAWN_QUEUE_MAX);
         let reactor = tokio::runtime::Handle::current();
         std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             let _entered = reactor.enter();
+            #[cfg(target_os = "linux")]
+            let mut keeper = crate::keeper::Keeper::new(executable);
+            #[cfg(not(target_os = "linux"))]
+            drop(executable);
             while let Some((spec, reply)) = queue.blocking_recv() {
-                // A caller that went away while waiting wants no child: sending fails, and dropping the `Child` ends it.
-                let _ = reply.send(spawn(spec));
+                #[cfg(target_os = "linux")]
+                let begun = match spec.sandbox.isolation {
+                    crate::sandbox::Isolation::None => spawn(spec),
+                    _ => sandboxed::begin(&mut keeper, spec).map(Begun::Warden),
+                };
+                #[cfg(not(target_os = "linux"))]
+                let begun = spawn(spec);
+                // A caller that went away while waiting wants no child.
+                if let Err(Ok(Begun::Running(child))) = reply.send(begun) {
+                    child.kill();
+                }
             }
         })?;
         Ok(Spawner { requests })
     }
 
-    /// Starts a program.
+    /// Starts a program. When this is dropped before it returns, nothing is left running.
     ///
     /// # Errors
     /// See [`SpawnError`].
@@ -91,27 +138,119 @@ impl Spawner {
             mpsc::error::TrySendError::Full(_) => SpawnError::Busy,
             mpsc::error::TrySendError::Closed(_) => SpawnError::ShuttingDown,
         })?;
-        answer.await.map_err(|_| SpawnError::ShuttingDown)?
+        match answer.await.map_err(|_| SpawnError::ShuttingDown)?? {
+            Begun::Running(child) => Ok(child),
+            #[cfg(target_os = "linux")]
+            Begun::Warden(waiting) => waiting.start().await,
+        }
     }
 }
 
-fn spawn(spec: ChildSpec) -> Result<Child, SpawnError> {
+/// A pipe for a child's output: our end, and the child's.
+fn output_pipe() -> io::Result<(pipe::Receiver, io::PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((pipe::Receiver::from_owned_fd(reader.into())?, writer))
+}
+
+fn spawn(spec: ChildSpec) -> Result<Begun, SpawnError> {
+    let refused = |source| SpawnError::Refused { program: spec.program.clone(), source };
+    let (stdout, their_stdout) = output_pipe().map_err(refused)?;
+    let (stderr, their_stderr) = output_pipe().map_err(refused)?;
     let mut command = tokio::process::Command::new(&spec.program);
     command
         .args(&spec.arguments)
         .env_clear()
         .envs(spec.environment)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(their_stdout)
+        .stderr(their_stderr)
         .process_group(0)
         .kill_on_drop(true);
     if let Some(working_dir) = &spec.working_dir {
         command.current_dir(working_dir);
     }
     die_with_the_host(&mut command);
-    let process = command.spawn().map_err(|source| SpawnError::Refused { program: spec.program.clone(), source })?;
-    Ok(Child::watch(process, spec.log_file, spec.listener))
+    let process = command.spawn().map_err(refused)?;
+    Ok(Begun::Running(Child::watch(process, Output { stdout, stderr, log_file: spec.log_file, listener: spec.listener })))
+}
+
+#[cfg(target_os = "linux")]
+mod sandboxed {
+    //! Starting a program by way of keeper and warden.
+
+    use std::io;
+    use std::os::fd::{AsFd as _, BorrowedFd};
+    use std::os::unix::net::UnixStream;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::{ChildSpec, SpawnError, output_pipe};
+    use crate::child::{Child, Output, warden};
+    use crate::keeper::{Keeper, Order};
+    use crate::sandbox::Isolation;
+
+    /// How long a warden may take until the program is executed: a few milliseconds, on a machine that does nothing else.
+    const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// A warden that has been forked and waits for its order.
+    #[derive(Debug)]
+    pub(super) struct Waiting {
+        control: UnixStream,
+        inside: Option<UnixStream>,
+        order: Order,
+        output: Output,
+    }
+
+    pub(super) fn begin(keeper: &mut Keeper, spec: ChildSpec) -> Result<Waiting, SpawnError> {
+        let ChildSpec { program, arguments, environment, working_dir, log_file, listener, sandbox } = spec;
+        let begun = (|| {
+            let (stdout, their_stdout) = output_pipe()?;
+            let (stderr, their_stderr) = output_pipe()?;
+            let (control, their_control) = UnixStream::pair()?;
+            let inside = (sandbox.isolation == Isolation::Namespace).then(UnixStream::pair).transpose()?;
+            let mut descriptors: Vec<BorrowedFd<'_>> = vec![their_control.as_fd(), their_stdout.as_fd(), their_stderr.as_fd()];
+            descriptors.extend(inside.as_ref().map(|(_, theirs)| theirs.as_fd()));
+            keeper.fork_warden(&descriptors)?;
+            control.set_nonblocking(true)?;
+            Ok((control, inside.map(|(ours, _)| ours), Output { stdout, stderr, log_file, listener }))
+        })();
+        match begun {
+            Ok((control, inside, output)) => {
+                let order = Order { program: found(program, &environment), arguments, environment, working_dir, sandbox };
+                Ok(Waiting { control, inside, order, output })
+            }
+            Err(source) => Err(SpawnError::Keeper { program, source }),
+        }
+    }
+
+    /// A name without a folder is looked for in the child's own `PATH`, as it is for other children.
+    fn found(program: PathBuf, environment: &[(std::ffi::OsString, std::ffi::OsString)]) -> PathBuf {
+        if program.components().count() != 1 || program.is_absolute() {
+            return program;
+        }
+        let path = environment.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value);
+        let folders = path.into_iter().flat_map(std::env::split_paths);
+        folders.map(|folder| folder.join(&program)).find(|candidate| candidate.is_file()).unwrap_or(program)
+    }
+
+    impl Waiting {
+        pub(super) async fn start(self) -> Result<Child, SpawnError> {
+            let Waiting { control, inside, order, output } = self;
+            let starting = async {
+                let control = tokio::net::UnixStream::from_std(control)?;
+                warden::start(control, inside, &order, output).await
+            };
+            let started = tokio::time::timeout(START_TIMEOUT, starting).await;
+            let started = started.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            started.map_err(|source| match source.kind() {
+                // Nothing was said: no warden was there, or it was killed.
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut => {
+                    SpawnError::Keeper { program: order.program, source }
+                }
+                _ => SpawnError::Refused { program: order.program, source },
+            })
+        }
+    }
 }
 
 /// Asks the kernel to kill the child when the host dies, however it dies.

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
+use frontdesk_trace::{Span, SpanContext, SpanKind, Spans, TRACEPARENT};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
 use time::OffsetDateTime;
@@ -70,9 +71,9 @@ pub struct Caller {
     pub request_id: String,
     /// X-Ray's trace header to hand on.
     pub amzn_trace_id: String,
-    /// W3C's trace header to hand on.
-    pub traceparent: String,
-    /// What tracing systems add to it.
+    /// The span that the call belongs to.
+    pub span: SpanContext,
+    /// What tracing systems add to W3C's trace header.
     pub tracestate: Option<HeaderValue>,
     /// The time that is left for an answer.
     pub time_left: Duration,
@@ -98,6 +99,7 @@ pub struct Proxy {
     credentials: Credentials,
     signing_keys: SigningKeys,
     transport: Arc<dyn Transport>,
+    spans: Spans,
 }
 
 impl std::fmt::Debug for Proxy {
@@ -123,14 +125,19 @@ enum Answering {
 pub struct TimedOut;
 
 impl Proxy {
-    /// A proxy that signs with `credentials` and sends through `transport`.
+    /// A proxy that signs with `credentials`, sends through `transport` and tells `spans` of its calls.
     ///
     /// # Errors
     /// When the endpoint is no URL.
-    pub fn new(settings: ProxySettings, credentials: Credentials, transport: Arc<dyn Transport>) -> Result<Proxy, http::uri::InvalidUri> {
+    pub fn new(
+        settings: ProxySettings,
+        credentials: Credentials,
+        transport: Arc<dyn Transport>,
+        spans: Spans,
+    ) -> Result<Proxy, http::uri::InvalidUri> {
         let arn = percent_encoding::utf8_percent_encode(&settings.agent_runtime_arn.to_string(), URI_COMPONENT).to_string();
         let invoke_uri = format!("{}/runtimes/{arn}/invocations?qualifier={}", settings.endpoint, settings.qualifier).parse()?;
-        Ok(Proxy { settings, invoke_uri, credentials, signing_keys: SigningKeys::new(), transport })
+        Ok(Proxy { settings, invoke_uri, credentials, signing_keys: SigningKeys::new(), transport, spans })
     }
 
     /// Answers one request of the API: `body` is `{"prompt", "actor_id"?, "thread_id"?}`.
@@ -138,7 +145,7 @@ impl Proxy {
     /// # Errors
     /// [`TimedOut`], for which the gateway has an answer of its own.
     pub async fn handle(&self, body: &[u8], caller: &Caller, now: OffsetDateTime) -> Result<Response<Bytes>, TimedOut> {
-        let (request, actor) = match self.request(body, Answering::Whole, caller, now) {
+        let (request, actor, mut span) = match self.request(body, Answering::Whole, caller, now) {
             Ok(asked) => asked,
             Err(refusal) => return Ok(*refusal),
         };
@@ -147,7 +154,9 @@ impl Proxy {
             let status = response.status();
             Ok((status, whole(response.into_body()).await?))
         };
-        let answered = match self.within(caller, carried).await? {
+        let carried = self.within(caller, carried).await;
+        tell(&mut span, carried.as_ref().map(|carried| carried.as_ref().ok().map(|(status, _)| *status)));
+        let answered = match carried? {
             Ok((StatusCode::OK, body)) => answer::success(body),
             Ok((status, body)) => answer::agentcore_error(status, &body),
             Err(failure) => failure,
@@ -163,7 +172,7 @@ impl Proxy {
     pub async fn handle_stream(&self, body: &[u8], caller: &Caller, now: OffsetDateTime) -> Result<Response<Body>, TimedOut> {
         let at_once =
             |answer: Response<Bytes>| answer.map(|body| http_body_util::Full::new(body).map_err(|never| match never {}).boxed_unsync());
-        let (request, actor) = match self.request(body, Answering::Streamed, caller, now) {
+        let (request, actor, mut span) = match self.request(body, Answering::Streamed, caller, now) {
             Ok(asked) => asked,
             Err(refusal) => return Ok(at_once(*refusal)),
         };
@@ -172,27 +181,44 @@ impl Proxy {
             let status = response.status();
             if status == StatusCode::OK { Ok(Ok(response)) } else { Ok(Err((status, whole(response.into_body()).await?))) }
         };
-        let answered = match self.within(caller, carried).await? {
-            Ok(Ok(response)) => answer::streamed(response),
+        let carried = self.within(caller, carried).await;
+        let status =
+            |carried: &Result<Response<Body>, (StatusCode, Bytes)>| carried.as_ref().map_or_else(|(status, _)| *status, Response::status);
+        tell(&mut span, carried.as_ref().map(|carried| carried.as_ref().ok().map(status)));
+        let answered = match carried? {
+            Ok(Ok(response)) => answer::streamed(response.map(|body| span.until_the_end_of(body).boxed_unsync())),
             Ok(Err((status, body))) => at_once(answer::agentcore_error(status, &body)),
             Err(failure) => at_once(failure),
         };
         Ok(naming(actor, answered))
     }
 
-    /// The signed request for a caller's body and whom it is for, or what the caller is told instead.
+    /// The signed request for a caller's body, whom it is for and the span of the call; or what the caller is told instead.
     fn request(
         &self,
         body: &[u8],
         answering: Answering,
         caller: &Caller,
         now: OffsetDateTime,
-    ) -> Result<(SignedRequest, Actor), Box<Response<Bytes>>> {
+    ) -> Result<(SignedRequest, Actor, Span), Box<Response<Bytes>>> {
         let question = payload::parse(body, self.settings.prompt_chars_max).map_err(|refused| Box::new(answer::refused(&refused)))?;
         let session_id = session::session_id(caller.api_key_id.as_deref(), &question);
         let payload = question.to_agent(answering == Answering::Streamed);
-        let signed = self.signed(payload, &session_id, caller, now).map_err(|error| Box::new(answer::internal(&*error)))?;
-        Ok((signed, Actor(question.actor().to_owned())))
+        let span = self.span(caller);
+        let signed = self.signed(payload, &session_id, caller, &span, now).map_err(|error| Box::new(answer::internal(&*error)))?;
+        Ok((signed, Actor(question.actor().to_owned()), span))
+    }
+
+    /// The call's span, by OpenTelemetry's conventions for AWS SDKs (<https://opentelemetry.io/docs/specs/semconv/cloud-providers/aws-sdk/>).
+    fn span(&self, caller: &Caller) -> Span {
+        let mut span = self.spans.begin("InvokeAgentRuntime", SpanKind::Client, Some(caller.span));
+        span.set("rpc.system", || "aws-api");
+        span.set("rpc.service", || "BedrockAgentCore");
+        span.set("rpc.method", || "InvokeAgentRuntime");
+        span.set("cloud.region", || self.settings.agent_runtime_arn.region().to_owned());
+        span.set("frontdesk.agent_runtime_arn", || self.settings.agent_runtime_arn.to_string());
+        span.set("frontdesk.request_id", || caller.request_id.clone());
+        span
     }
 
     /// Waits for `carried` until shortly before the caller gives up, so that the answer is ours to word.
@@ -208,7 +234,14 @@ impl Proxy {
         }))
     }
 
-    fn signed(&self, payload: Bytes, session_id: &str, caller: &Caller, now: OffsetDateTime) -> Result<SignedRequest, BoxError> {
+    fn signed(
+        &self,
+        payload: Bytes,
+        session_id: &str,
+        caller: &Caller,
+        span: &Span,
+        now: OffsetDateTime,
+    ) -> Result<SignedRequest, BoxError> {
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.invoke_uri.clone();
@@ -216,7 +249,7 @@ impl Proxy {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(HeaderName::from_static(SESSION_ID_HEADER), HeaderValue::from_str(session_id)?);
         headers.insert("x-amzn-trace-id", HeaderValue::from_str(&caller.amzn_trace_id)?);
-        headers.insert("traceparent", HeaderValue::from_str(&caller.traceparent)?);
+        headers.insert(TRACEPARENT, span.context().unwrap_or(caller.span).header());
         if let Some(tracestate) = &caller.tracestate {
             headers.insert("tracestate", tracestate.clone());
         }
@@ -226,6 +259,15 @@ impl Proxy {
         let scope = Scope { region: self.settings.agent_runtime_arn.region(), service: SERVICE };
         sigv4::sign(&mut parts, &BodyHash::of(&payload), &self.credentials, scope, &self.signing_keys, now)?;
         Ok(Request::from_parts(parts, http_body_util::Full::new(payload)))
+    }
+}
+
+/// Tells what came of a call: AgentCore's status, none when it could not be reached, or that the time was up.
+fn tell(span: &mut Span, carried: Result<Option<StatusCode>, &TimedOut>) {
+    match carried {
+        Ok(Some(status)) => span.set_status(status, 400),
+        Ok(None) => span.fail(|| "unreachable"),
+        Err(TimedOut) => span.fail(|| "timeout"),
     }
 }
 

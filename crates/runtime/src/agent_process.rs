@@ -2,28 +2,37 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use frontdesk_process::{Child, ChildSpec, LineListener, LogFile, SpawnError, Spawner};
+use frontdesk_store::AgentProtocol;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+use time::OffsetDateTime;
 
-use crate::emitted::EmittedMetrics;
-use crate::host::AgentProgram;
+use crate::agent_port::{AgentClient, AgentDoor, PortLease, Ports};
+use crate::hosted::SeededProgram;
+use crate::payload::{Payload, PayloadBody};
+use crate::sandbox;
+use crate::service::RuntimePlace;
+use crate::session::{Session, SessionState};
 
-/// How long a start may take, AgentCore's two minutes: a large FAQ is embedded at its first start.
+/// How long a start may take: AgentCore's two minutes.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// The longest answer to `/ping`, which is an object with two fields.
+const PING_BYTES_MAX: usize = 4096;
+/// The status of an agent that is at work besides its calls, in AgentCore's words.
+const BUSY: &str = "HealthyBusy";
 /// How long one `/ping` may take.
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(2);
-/// Connections kept open to one agent between calls.
-const IDLE_CONNECTIONS_MAX: usize = 128;
+/// SIGTERM, then so much time, then SIGKILL, for what never became ready.
+const FAILED_START_GRACE: Duration = Duration::from_secs(1);
 
 /// Why an agent could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +43,12 @@ pub(crate) enum StartError {
     Log { path: String, source: io::Error },
     #[error("no free port on 127.0.0.1")]
     Port(#[source] io::Error),
+    #[error("failed to make the folder {path}")]
+    Folder { path: String, source: io::Error },
+    #[error("it is no program of this machine")]
+    NoProgram,
+    #[error("the session was ended while it was started")]
+    Unwanted,
     #[error("the agent ended before it was ready ({ended})\n{tail}")]
     Ended { ended: String, tail: String },
     #[error("the agent did not answer /ping within {} s\n{tail}", START_TIMEOUT.as_secs())]
@@ -54,51 +69,133 @@ impl StartError {
     }
 }
 
-/// A process that is ready to be called.
-#[derive(Debug)]
-pub(crate) struct AgentProcess {
-    pub(crate) child: Child,
-    pub(crate) address: SocketAddr,
-    client: Client<HttpConnector, Full<Bytes>>,
+/// What starts agents and speaks to them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Launcher {
+    spawner: Spawner,
+    /// What every agent finds in its environment.
+    environment: Arc<[(OsString, OsString)]>,
+    /// Where each process gets a folder of its own.
+    folder: PathBuf,
+    /// Folders that no sandboxed process may read.
+    hidden: Arc<[PathBuf]>,
+    ports: Ports,
 }
 
-impl AgentProcess {
-    /// Starts the program and waits until it is ready. On failure nothing is left running.
-    pub(crate) async fn start(spawner: &Spawner, program: &AgentProgram, metrics: EmittedMetrics) -> Result<AgentProcess, StartError> {
-        let address = free_address().map_err(StartError::Port)?;
-        let log_file = match &program.log_path {
-            None => None,
-            Some(path) => {
-                let opened = LogFile::open(path);
-                Some(opened.map_err(|source| StartError::Log { path: path.display().to_string(), source })?)
-            }
+impl Launcher {
+    pub(crate) fn new(spawner: Spawner, place: &RuntimePlace) -> Launcher {
+        let (environment, hidden) = (place.environment.clone().into(), place.hidden.clone().into());
+        Launcher { spawner, environment, folder: place.sessions.clone(), hidden, ports: Ports::default() }
+    }
+
+    /// Starts a session's program and waits until it is ready, or no longer wanted. On failure nothing is left running.
+    pub(crate) async fn start(&self, session: &Session) -> Result<Arc<AgentProcess>, StartError> {
+        let process = self.spawn(session).await?;
+        session.serving.set_pid(process.child.pid());
+        let mut state = session.state.clone();
+        let unwanted = async {
+            let _ = state.wait_for(|state| !matches!(state, SessionState::Starting)).await;
         };
-        let port = OsString::from(address.port().to_string());
-        let mut arguments = program.arguments.clone();
-        if let Some(flag) = &program.port_flag {
-            arguments.extend([flag.clone(), port.clone()]);
-        }
-        let mut environment = program.environment.clone();
-        environment.push(("PORT".into(), port));
-        let spec = ChildSpec {
-            program: program.executable.clone(),
-            arguments,
-            environment,
-            working_dir: program.working_dir.clone(),
-            log_file,
-            listener: Some(LineListener(Arc::new(move |line| metrics.read(line)))),
+        let ready = tokio::select! {
+            ready = process.until_ready() => ready,
+            () = unwanted => Err(StartError::Unwanted),
         };
-        let child = spawner.spawn(spec).await?;
-        let process = AgentProcess { child, address, client: client() };
-        match process.until_ready().await {
-            Ok(()) => Ok(process),
+        match ready {
+            Ok(()) => Ok(Arc::new(process)),
             Err(error) => {
-                process.child.stop(Duration::from_secs(1)).await;
+                process.child.stop(FAILED_START_GRACE).await;
                 Err(error)
             }
         }
     }
 
+    /// The folder of a session's process.
+    pub(crate) fn folder_of(&self, number: u64) -> PathBuf {
+        self.folder.join(number.to_string())
+    }
+
+    async fn spawn(&self, session: &Session) -> Result<AgentProcess, StartError> {
+        let lease = self.ports.lease().map_err(StartError::Port)?;
+        let port = lease.port;
+        let folder = self.folder_of(session.number);
+        let made = folder.clone();
+        let made = tokio::task::spawn_blocking(move || make_private(&made)).await;
+        made.map_err(io::Error::other).flatten().map_err(|source| StartError::Folder { path: folder.display().to_string(), source })?;
+        let child = Arc::new(self.spawner.spawn(self.child_spec(session, port.number(), &folder)?).await?);
+        let door = AgentDoor::new(child.clone(), port);
+        let protocol = session.version.configuration.protocol;
+        let (is_busy, updated_at) = Default::default();
+        Ok(AgentProcess { child, client: door.client(), door, _lease: lease, protocol, is_busy, updated_at })
+    }
+
+    /// What is started: the one place that knows what a configuration means for a process.
+    fn child_spec(&self, session: &Session, port: u16, folder: &Path) -> Result<ChildSpec, StartError> {
+        let version = session.version.clone();
+        let program = version.program().ok_or(StartError::NoProgram)?;
+        let port = OsString::from(port.to_string());
+        let mut arguments: Vec<OsString> = program.arguments.iter().map(OsString::from).collect();
+        if let Some(flag) = &program.port_flag {
+            arguments.extend([flag.into(), port.clone()]);
+        }
+        let mut environment = self.environment.to_vec();
+        let region = version.arn.region();
+        environment.extend([("AWS_REGION".into(), region.into()), ("AWS_DEFAULT_REGION".into(), region.into())]);
+        let seeded = version.standing.seeded.clone();
+        match &seeded {
+            Some(seeded) => environment.extend(seeded.environment.iter().cloned()),
+            None => environment.extend([("TMPDIR".into(), folder.into()), ("HOME".into(), folder.into())]),
+        }
+        environment.extend(version.configuration.environment.iter().map(|(name, value)| (name.into(), value.into())));
+        environment.push(("PORT".into(), port));
+        let log_file = seeded.map(|SeededProgram { log_path, .. }| {
+            LogFile::open(&log_path).map_err(|source| StartError::Log { path: log_path.display().to_string(), source })
+        });
+        let serving = session.serving.clone();
+        let executable = version.executable(program).to_owned();
+        let working_dir = program.working_dir.clone().or_else(|| log_file.is_none().then(|| folder.to_owned()));
+        let sandbox = sandbox::of(&version.configuration, program, folder, &self.hidden);
+        let listener = LineListener(Arc::new(move |stream, line| {
+            version.standing.metrics.read(line);
+            if let Some(log) = &version.standing.log {
+                log.append(version.version, &serving, stream, line, now());
+            }
+        }));
+        Ok(ChildSpec {
+            program: executable,
+            arguments,
+            environment,
+            working_dir,
+            log_file: log_file.transpose()?,
+            listener: Some(listener),
+            sandbox,
+        })
+    }
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub(crate) struct AgentProcess {
+    pub(crate) child: Arc<Child>,
+    pub(crate) door: AgentDoor,
+    _lease: PortLease,
+    protocol: AgentProtocol,
+    client: AgentClient,
+    /// What the last `/ping` said.
+    is_busy: AtomicBool,
+    /// When, by its last `/ping`, its status changed last; Unix seconds.
+    updated_at: AtomicI64,
+}
+
+/// What is read of the answer to `/ping`. An agent that says less is not busy.
+#[derive(Debug, Default, Deserialize)]
+struct PingDocument {
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    time_of_last_update: f64,
+}
+
+impl AgentProcess {
     /// Polls `/ping`, eagerly at first: an agent with a warm cache is up within a few tens of milliseconds.
     async fn until_ready(&self) -> Result<(), StartError> {
         let polling = async {
@@ -116,44 +213,62 @@ impl AgentProcess {
         }
     }
 
-    /// Asks `/ping` once.
+    /// Asks `/ping` once. Agents that speak MCP or A2A need not know it: whatever they answer, they are there.
     pub(crate) async fn ping(&self) -> Result<(), String> {
         let request = Request::builder()
             .method(Method::GET)
             .uri(self.uri("/ping"))
-            .body(Full::default())
+            .body(Payload::from(Bytes::new()).body())
             .expect("a request made of constants is valid");
-        match tokio::time::timeout(PING_TIMEOUT, self.client.request(request)).await {
-            Err(_) => Err(format!("no answer within {} s", PING_TIMEOUT.as_secs())),
-            Ok(Err(error)) => Err(error.to_string()),
-            Ok(Ok(response)) if response.status() == StatusCode::OK => Ok(()),
-            Ok(Ok(response)) => Err(format!("status {}", response.status())),
-        }
+        let asked = async {
+            let response = self.client.request(request).await.map_err(|error| error.to_string())?;
+            if response.status() != StatusCode::OK {
+                return match self.protocol {
+                    AgentProtocol::Mcp | AgentProtocol::A2a => Ok(()),
+                    AgentProtocol::Http | AgentProtocol::Agui => Err(format!("status {}", response.status())),
+                };
+            }
+            // The status is the answer; an agent may write what it likes into the document.
+            let body = Limited::new(response.into_body(), PING_BYTES_MAX).collect().await;
+            let document = body.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+            let document: PingDocument = document.unwrap_or_default();
+            self.is_busy.store(document.status == BUSY, Ordering::Relaxed);
+            #[expect(clippy::cast_possible_truncation, reason = "a moment that fits no integer is no moment; the cast saturates")]
+            self.updated_at.store(document.time_of_last_update as i64, Ordering::Relaxed);
+            Ok(())
+        };
+        let answered = tokio::time::timeout(PING_TIMEOUT, asked).await;
+        answered.unwrap_or_else(|_| Err(format!("no answer within {} s", PING_TIMEOUT.as_secs())))
+    }
+
+    /// How long ago, by what it said when it was last asked, its status changed.
+    pub(crate) fn since_update(&self, now_unix: i64) -> Duration {
+        let seconds = now_unix.saturating_sub(self.updated_at.load(Ordering::Relaxed));
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+
+    /// Whether the agent said, when it was last asked, that it is at work besides its calls.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.is_busy.load(Ordering::Relaxed)
     }
 
     /// Sends one request; its path is taken as it stands.
-    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
+    pub(crate) async fn send(&self, mut request: Request<PayloadBody>) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
         *request.uri_mut() = self.uri(request.uri().path());
         self.client.request(request).await
     }
 
     fn uri(&self, path: &str) -> Uri {
-        format!("http://{}{path}", self.address).parse().expect("an address and a path make a URI")
+        format!("http://{}{path}", self.door.address()).parse().expect("an address and a path make a URI")
     }
 }
 
-fn client() -> Client<HttpConnector, Full<Bytes>> {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(Duration::from_secs(2)));
-    Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(Duration::from_secs(60))
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-        .build(connector)
+fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().mode(0o700).create(folder)
 }
 
-/// A port that is free now. Another program may take it before the agent binds it; the agent then ends with "address in use", which the caller is told,
-/// and the next call tries another port.
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+#[expect(clippy::disallowed_methods, reason = "this is the edge where the moments of log lines and pings are read")]
+pub(crate) fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
 }

@@ -104,13 +104,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] when an id or a value is taken.
     pub fn add_api_keys(&self, keys: &[NewApiKey<'_>]) -> Result<(), StoreError> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction()?;
-        for key in keys {
-            self.add_api_key(&transaction, key)?;
-        }
-        transaction.commit()?;
-        Ok(())
+        self.change(|transaction| keys.iter().try_for_each(|key| self.add_api_key(transaction, key)))
     }
 
     /// Stores keys as [`Store::add_api_keys`] does; a key whose value is known already takes the new name, description, state and plans instead.
@@ -119,27 +113,23 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] when an id is taken.
     pub fn import_api_keys(&self, keys: &[NewApiKey<'_>]) -> Result<Vec<ApiKeyId>, StoreError> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction()?;
-        let mut ids = Vec::with_capacity(keys.len());
-        for key in keys {
-            let digest = self.seal_key.digest(key.value.expose());
-            let mut select = transaction.prepare_cached("SELECT id FROM api_key WHERE digest = ?1")?;
-            let known: Option<String> = select.query_row([digest.0], |row| row.get(0)).optional()?;
-            let Some(known) = known else {
-                self.add_api_key(&transaction, key)?;
-                ids.push(key.id.clone());
-                continue;
-            };
-            change(&transaction, &ApiKeyId(known.clone()), &key.about, key.now)?;
-            for plan_id in &key.plan_ids {
-                let sql = "INSERT OR IGNORE INTO usage_plan_key (plan_id, key_id) VALUES (?1, ?2)";
-                transaction.execute(sql, (&plan_id.0, &known))?;
-            }
-            ids.push(ApiKeyId(known));
+        self.change(|transaction| keys.iter().map(|key| self.import_api_key(transaction, key)).collect())
+    }
+
+    fn import_api_key(&self, transaction: &Transaction<'_>, key: &NewApiKey<'_>) -> Result<ApiKeyId, StoreError> {
+        let digest = self.seal_key.digest(key.value.expose());
+        let mut select = transaction.prepare_cached("SELECT id FROM api_key WHERE digest = ?1")?;
+        let known: Option<String> = select.query_row([digest.0], |row| row.get(0)).optional()?;
+        let Some(known) = known.map(ApiKeyId) else {
+            self.add_api_key(transaction, key)?;
+            return Ok(key.id.clone());
+        };
+        change(transaction, &known, &key.about, key.now)?;
+        for plan_id in &key.plan_ids {
+            let sql = "INSERT OR IGNORE INTO usage_plan_key (plan_id, key_id) VALUES (?1, ?2)";
+            transaction.execute(sql, (&plan_id.0, &known.0))?;
         }
-        transaction.commit()?;
-        Ok(ids)
+        Ok(known)
     }
 
     fn add_api_key(&self, transaction: &Transaction<'_>, key: &NewApiKey<'_>) -> Result<(), StoreError> {
@@ -222,7 +212,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn change_api_key(&self, id: &ApiKeyId, about: &ApiKeyChange, now: i64) -> Result<bool, StoreError> {
-        change(&self.connection(), id, about, now)
+        self.change(|transaction| change(transaction, id, about, now))
     }
 
     /// Gives a key a new value; the one it had works until `retires_at`. Returns whether there was such a key.
@@ -243,14 +233,15 @@ impl Store {
             "UPDATE api_key SET former_digest = digest, former_retires_at = ?2, digest = ?3, sealed_value = ?4, hint = ?5, updated_at = ?6
                    WHERE id = ?1";
         let taken = || "an API key with the same value".to_owned();
-        let connection = self.connection();
-        if is_former_value(&connection, digest, now)? {
-            return Err(StoreError::Exists { what: taken() });
-        }
-        let rotated = connection
-            .execute(sql, (&id.0, retires_at, digest.0, sealed_value, hint(value.expose()), now))
-            .map_err(|error| exists_already(error, taken))?;
-        Ok(rotated == 1)
+        self.change(|transaction| {
+            if is_former_value(transaction, digest, now)? {
+                return Err(StoreError::Exists { what: taken() });
+            }
+            let rotated = transaction
+                .execute(sql, (&id.0, retires_at, digest.0, sealed_value, hint(value.expose()), now))
+                .map_err(|error| exists_already(error, taken))?;
+            Ok(rotated == 1)
+        })
     }
 
     /// Deletes a key; what was counted for it stays. Returns whether there was one.
@@ -258,7 +249,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn delete_api_key(&self, id: &ApiKeyId) -> Result<bool, StoreError> {
-        Ok(self.connection().execute("DELETE FROM api_key WHERE id = ?1", [&id.0])? == 1)
+        self.change(|transaction| Ok(transaction.execute("DELETE FROM api_key WHERE id = ?1", [&id.0])? == 1))
     }
 }
 

@@ -1,15 +1,22 @@
 //! The database itself: opening, migrations, and the record of what was seeded.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use crate::fleet::{FleetError, Member};
 use crate::seal::{SealError, SealKey};
 
 /// Each step takes the schema from its index to the next version; a step that has shipped is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
+];
 /// Only a person's own tool may hold the database for a moment; this process is its one user.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -43,6 +50,9 @@ pub enum StoreError {
     /// A stored document does not have the form that this program gives it.
     #[error("the database holds a document that cannot be read")]
     Document(#[source] serde_json::Error),
+    /// The fleet's database could not do its part; nothing was changed.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
     /// A name or value is taken.
     #[error("{what} exists already")]
     Exists {
@@ -86,6 +96,8 @@ impl Seeded {
 pub struct Store {
     connection: Mutex<Connection>,
     pub(crate) seal_key: SealKey,
+    /// Nothing for a host that is alone.
+    pub(crate) fleet: OnceLock<Member>,
 }
 
 impl Store {
@@ -102,7 +114,7 @@ impl Store {
         connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(fail)?;
         migrate(&mut connection, path)?;
-        Ok(Store { connection: Mutex::new(connection), seal_key })
+        Ok(Store { connection: Mutex::new(connection), seal_key, fleet: OnceLock::new() })
     }
 
     pub(crate) fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -129,11 +141,24 @@ impl Store {
     /// Records the id of what was seeded.
     ///
     /// # Errors
-    /// [`StoreError::Sql`].
+    /// [`StoreError::Sql`], [`StoreError::Fleet`].
     pub fn record_seeded(&self, what: Seeded, id: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO seeded (kind, id) VALUES (?1, ?2) ON CONFLICT (kind) DO UPDATE SET id = excluded.id";
-        self.connection().execute(sql, (what.kind(), id))?;
-        Ok(())
+        self.change(|transaction| {
+            transaction.execute(sql, (what.kind(), id))?;
+            Ok(())
+        })
+    }
+
+    /// Records the id of what was seeded, unless another host of the fleet did so first. Returns the id that counts.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`], [`StoreError::Fleet`].
+    pub fn record_seeded_first(&self, what: Seeded, id: &str) -> Result<String, StoreError> {
+        self.change(|transaction| {
+            transaction.execute("INSERT INTO seeded (kind, id) VALUES (?1, ?2) ON CONFLICT (kind) DO NOTHING", (what.kind(), id))?;
+            Ok(transaction.query_row("SELECT id FROM seeded WHERE kind = ?1", [what.kind()], |row| row.get(0))?)
+        })
     }
 }
 

@@ -1,21 +1,28 @@
-//! What lasts: one SQLite database in one data folder, held by one process at a time.
+//! What lasts: one SQLite database in one data folder, held by one process at a time; for a fleet of hosts, one PostgreSQL database beside it.
 //!
-//! This crate alone names the database. It knows the domain's types and no HTTP. Every call blocks; callers on async threads go through their own
-//! writer or a blocking thread. Secrets are sealed before they reach the file.
+//! This crate alone names the databases. It knows the domain's types and no HTTP. Every call of the [`Store`] blocks; callers on async threads go through
+//! their own writer or a blocking thread. Secrets are sealed before they reach the file.
 
 mod access_keys;
+mod agent_runtimes;
 mod api_keys;
 mod data_folder;
 mod database;
+mod fleet;
 mod rest_apis;
 mod seal;
 mod usage;
 mod usage_plans;
 
 pub use access_keys::AccessKey;
+pub use agent_runtimes::{
+    AgentProtocol, AgentRuntime, Artifact, IsolationLevel, LocalProgram, NetworkConfiguration, ResourceLimits, RuntimeConfiguration,
+    RuntimeEndpoint, RuntimeStatus, RuntimeVersion, SessionMode, StoredRuntime,
+};
 pub use api_keys::{ApiKey, ApiKeyChange, ApiKeyId, FormerValue, KeyDigest, NewApiKey};
 pub use data_folder::{DataFolder, DataFolderError};
 pub use database::{Seeded, Store, StoreError};
+pub use fleet::{FleetAddress, FleetConnection, FleetError, FleetNews, Joined, LeaseAsk, Leased};
 pub use rest_apis::{
     Deployment, GatewayResponse, Integration, IntegrationResponse, IntegrationType, Method, MethodResponse, MethodSettings, Resource,
     RestApi, Stage, StageAccessLog,

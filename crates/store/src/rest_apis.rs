@@ -126,7 +126,7 @@ pub struct Integration {
     pub timeout_ms: u64,
     /// Whether an answer is handed on while it comes (`STREAM`).
     pub is_streaming: bool,
-    /// Parameters that tell cached answers apart, beside path and body.
+    /// Parameters that are to tell cached answers apart; kept for the owner, here path, query and body do.
     pub cache_key_parameters: Vec<String>,
     /// Answers by the method's status.
     pub responses: BTreeMap<String, IntegrationResponse>,
@@ -352,7 +352,7 @@ fn put_stage(connection: &Connection, stage: &Stage) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn text(document: &impl Serialize) -> String {
+pub(crate) fn text(document: &impl Serialize) -> String {
     serde_json::to_string(document).expect("maps with text keys become JSON")
 }
 

@@ -125,6 +125,12 @@ impl SealKey {
         KeyDigest(keyed_hash(&*self.digest, api_key_value.as_bytes()))
     }
 
+    /// What tells this key from another and is no help in finding it.
+    pub(crate) fn fingerprint(&self) -> String {
+        // No API key has spaces, so this is no API key's digest.
+        hex::encode(keyed_hash(&*self.digest, b"frontdesk seal: fingerprint"))
+    }
+
     /// Encrypts a secret. `bound_to` (a row's id) must be given again to open it, so that sealed values cannot be swapped between rows.
     ///
     /// # Errors

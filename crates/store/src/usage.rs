@@ -114,16 +114,17 @@ impl Store {
         Ok(counts)
     }
 
-    /// Sets what a key was granted beyond its quota in a period.
+    /// Adds to what a key was granted beyond its quota in a period. Returns all that is granted then.
     ///
     /// # Errors
-    /// [`StoreError::Sql`].
-    pub fn put_quota_extension(&self, extension: &QuotaExtension) -> Result<(), StoreError> {
-        let sql = "INSERT INTO quota_extension (plan_id, key_id, period_day, extra) VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT (plan_id, key_id, period_day) DO UPDATE SET extra = excluded.extra";
+    /// [`StoreError::Sql`], [`StoreError::Fleet`].
+    pub fn add_quota_extension(&self, extension: &QuotaExtension) -> Result<u64, StoreError> {
+        // Capped below SQLite's largest number, or a sum of two would not be stored.
+        let sql = "INSERT INTO quota_extension (plan_id, key_id, period_day, extra) VALUES (?1, ?2, ?3, min(?4, 1 << 61))
+                   ON CONFLICT (plan_id, key_id, period_day) DO UPDATE SET extra = min(extra + excluded.extra, 1 << 61) RETURNING extra";
         let QuotaExtension { plan_id, key_id, period_day, extra } = extension;
-        self.connection().execute(sql, (&plan_id.0, &key_id.0, period_day, extra.cast_signed()))?;
-        Ok(())
+        let extra = i64::try_from(*extra).unwrap_or(i64::MAX);
+        self.change(|transaction| Ok(transaction.query_row(sql, (&plan_id.0, &key_id.0, period_day, extra), |row| count(row, 0))?))
     }
 
     /// What keys were granted beyond their quotas in periods that began on `first` or later.

@@ -110,32 +110,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] when another plan has the name.
     pub fn put_usage_plan(&self, plan: &UsagePlan) -> Result<(), StoreError> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction()?;
-        let throttle = plan.throttle;
-        transaction
-            .execute(
-                "INSERT INTO usage_plan (id, name, description, rate_limit, burst_limit, quota_limit, quota_period) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description, rate_limit = excluded.rate_limit,
-                     burst_limit = excluded.burst_limit, quota_limit = excluded.quota_limit, quota_period = excluded.quota_period",
-                (
-                    &plan.id.0,
-                    &plan.name,
-                    &plan.description,
-                    throttle.map(|throttle| throttle.rate_limit),
-                    throttle.map(|throttle| throttle.burst_limit),
-                    plan.quota.map(|quota| quota.limit.cast_signed()),
-                    plan.quota.map_or(QuotaPeriod::Day, |quota| quota.period).name(),
-                ),
-            )
-            .map_err(|error| exists_already(error, || format!("a usage plan named {}", plan.name)))?;
-        put_stages(&transaction, plan)?;
-        for key_id in &plan.key_ids {
-            let sql = "INSERT OR IGNORE INTO usage_plan_key (plan_id, key_id) VALUES (?1, ?2)";
-            transaction.execute(sql, (&plan.id.0, &key_id.0))?;
-        }
-        transaction.commit()?;
-        Ok(())
+        self.change(|transaction| {
+            put_plan(transaction, plan)?;
+            put_stages(transaction, plan)?;
+            for key_id in &plan.key_ids {
+                let sql = "INSERT OR IGNORE INTO usage_plan_key (plan_id, key_id) VALUES (?1, ?2)";
+                transaction.execute(sql, (&plan.id.0, &key_id.0))?;
+            }
+            Ok(())
+        })
     }
 
     /// All plans, by name.
@@ -202,7 +185,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn delete_usage_plan(&self, id: &UsagePlanId) -> Result<bool, StoreError> {
-        Ok(self.connection().execute("DELETE FROM usage_plan WHERE id = ?1", [&id.0])? == 1)
+        self.change(|transaction| Ok(transaction.execute("DELETE FROM usage_plan WHERE id = ?1", [&id.0])? == 1))
     }
 
     /// Puts a key into a plan. Returns whether it was not in it before.
@@ -211,7 +194,7 @@ impl Store {
     /// [`StoreError::Sql`], also when there is no such key or plan.
     pub fn join_usage_plan(&self, plan_id: &UsagePlanId, key_id: &ApiKeyId) -> Result<bool, StoreError> {
         let sql = "INSERT OR IGNORE INTO usage_plan_key (plan_id, key_id) VALUES (?1, ?2)";
-        Ok(self.connection().execute(sql, (&plan_id.0, &key_id.0))? == 1)
+        self.change(|transaction| Ok(transaction.execute(sql, (&plan_id.0, &key_id.0))? == 1))
     }
 
     /// Takes a key out of a plan. Returns whether it was in it.
@@ -220,8 +203,29 @@ impl Store {
     /// [`StoreError::Sql`].
     pub fn leave_usage_plan(&self, plan_id: &UsagePlanId, key_id: &ApiKeyId) -> Result<bool, StoreError> {
         let sql = "DELETE FROM usage_plan_key WHERE plan_id = ?1 AND key_id = ?2";
-        Ok(self.connection().execute(sql, (&plan_id.0, &key_id.0))? == 1)
+        self.change(|transaction| Ok(transaction.execute(sql, (&plan_id.0, &key_id.0))? == 1))
     }
+}
+
+fn put_plan(transaction: &Transaction<'_>, plan: &UsagePlan) -> Result<(), StoreError> {
+    let throttle = plan.throttle;
+    transaction
+        .execute(
+            "INSERT INTO usage_plan (id, name, description, rate_limit, burst_limit, quota_limit, quota_period) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description, rate_limit = excluded.rate_limit,
+                 burst_limit = excluded.burst_limit, quota_limit = excluded.quota_limit, quota_period = excluded.quota_period",
+            (
+                &plan.id.0,
+                &plan.name,
+                &plan.description,
+                throttle.map(|throttle| throttle.rate_limit),
+                throttle.map(|throttle| throttle.burst_limit),
+                plan.quota.map(|quota| quota.limit.cast_signed()),
+                plan.quota.map_or(QuotaPeriod::Day, |quota| quota.period).name(),
+            ),
+        )
+        .map_err(|error| exists_already(error, || format!("a usage plan named {}", plan.name)))?;
+    Ok(())
 }
 
 fn put_stages(transaction: &Transaction<'_>, plan: &UsagePlan) -> Result<(), StoreError> {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use frontdesk_store::{
-    AccessKey, ActorCount, ApiKeyChange, ApiKeyId, DataFolder, DataFolderError, NewApiKey, PlanStage, Quota, QuotaExtension, QuotaPeriod,
-    SealKey, SecretText, Seeded, StageRef, Store, StoreError, Throttle, UsageCount, UsagePlan, UsagePlanId,
+    AccessKey, ActorCount, AgentRuntime, ApiKeyChange, ApiKeyId, Artifact, DataFolder, DataFolderError, NewApiKey, PlanStage, Quota,
+    QuotaExtension, QuotaPeriod, RuntimeConfiguration, RuntimeEndpoint, RuntimeStatus, RuntimeVersion, SealKey, SecretText, Seeded,
+    StageRef, Store, StoreError, StoredRuntime, Throttle, UsageCount, UsagePlan, UsagePlanId,
 };
 
 fn open(folder: &std::path::Path) -> Store {
@@ -213,9 +214,9 @@ fn a_count_never_shrinks() {
     assert_eq!(store.usage_between(4, 9).unwrap(), []);
     assert_eq!(store.actor_usage_between(0, 3).unwrap(), [actor(5)]);
     let extension = |extra| QuotaExtension { plan_id: UsagePlanId("p".into()), key_id: ApiKeyId("k".into()), period_day: 3, extra };
-    store.put_quota_extension(&extension(10)).unwrap();
-    store.put_quota_extension(&extension(20)).unwrap();
-    assert_eq!(store.quota_extensions_since(3).unwrap(), [extension(20)]);
+    assert_eq!(store.add_quota_extension(&extension(10)).unwrap(), 10);
+    assert_eq!(store.add_quota_extension(&extension(20)).unwrap(), 30);
+    assert_eq!(store.quota_extensions_since(3).unwrap(), [extension(30)]);
     assert_eq!(store.quota_extensions_since(4).unwrap(), []);
 }
 
@@ -251,4 +252,60 @@ fn a_newer_database_is_left_alone() {
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let refused = Store::open(&path, SealKey::from_bytes(&[1; 32])).unwrap_err();
     assert!(refused.to_string().contains("newer"), "{refused}");
+}
+
+fn runtime(name: &str) -> StoredRuntime {
+    let id = format!("{name}-a1B2c3D4e5");
+    let artifact = Artifact::Container { uri: "public.ecr.aws/x/y:1".to_owned() };
+    let mut configuration = RuntimeConfiguration::new(artifact, "arn:aws:iam::123456789012:role/R".to_owned());
+    configuration.environment = BTreeMap::from([("SECRET".to_owned(), "hunter2-hunter2".to_owned())]);
+    let version = |version| RuntimeVersion {
+        version,
+        status: RuntimeStatus::Ready,
+        failure_reason: None,
+        created_at_ms: 7,
+        client_token: None,
+        configuration: configuration.clone(),
+    };
+    let endpoint = RuntimeEndpoint {
+        name: "DEFAULT".to_owned(),
+        id_suffix: "0123456789".to_owned(),
+        description: None,
+        status: RuntimeStatus::Ready,
+        failure_reason: None,
+        live_version: Some(2),
+        target_version: 2,
+        created_at_ms: 7,
+        updated_at_ms: 8,
+        client_token: None,
+        tags: BTreeMap::new(),
+    };
+    StoredRuntime {
+        runtime: AgentRuntime { id, name: name.to_owned(), created_at_ms: 7, is_deleting: false, tags: BTreeMap::new() },
+        versions: [1, 2].map(|number| (number, version(number))).into(),
+        endpoints: BTreeMap::from([("DEFAULT".to_owned(), endpoint)]),
+    }
+}
+
+#[test]
+fn a_runtime_is_written_as_a_whole_and_its_variables_are_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut one = runtime("one");
+    {
+        let store = open(folder.path());
+        store.put_agent_runtime(&one).unwrap();
+        store.put_agent_runtime(&runtime("two")).unwrap();
+        one.versions.remove(&1);
+        store.put_agent_runtime(&one).unwrap();
+        let mut namesake = runtime("one");
+        namesake.runtime.id = "one-9999999999".to_owned();
+        assert!(matches!(store.put_agent_runtime(&namesake), Err(StoreError::Exists { .. })));
+        assert!(store.delete_agent_runtime("two-a1B2c3D4e5").unwrap());
+        assert!(!store.delete_agent_runtime("two-a1B2c3D4e5").unwrap());
+    }
+    assert_eq!(open(folder.path()).agent_runtimes().unwrap(), [one]);
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(7).any(|window| window == b"hunter2"), "a variable lies open");
+    }
 }

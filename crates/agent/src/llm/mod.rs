@@ -12,6 +12,7 @@ mod vocabulary;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentcore::trace::{SpanKind, SpanParent};
 use tokio::time::Instant;
 
 use crate::graph::Events;
@@ -32,6 +33,8 @@ pub struct ModelRequest<'a> {
     pub tools: &'a [ToolSpecification],
     /// When there must be an answer or an error.
     pub deadline: Instant,
+    /// The span that the question belongs to.
+    pub span: &'a SpanParent,
 }
 
 /// The model that answers.
@@ -48,7 +51,12 @@ impl Model {
     pub async fn invoke(&self, request: ModelRequest<'_>, events: &Events<Progress>) -> Result<AssistantMessage, ModelError> {
         match self {
             Model::Extractive(extractive) => {
+                let mut span = request.span.child(|| "chat extractive", SpanKind::Internal);
+                span.set("gen_ai.operation.name", || "chat");
+                span.set("gen_ai.provider.name", || "frontdesk");
+                span.set("gen_ai.request.model", || "extractive");
                 let message = extractive.answer(request.messages);
+                drop(span);
                 // It is known at once as a whole; a line at a time reads like any other stream.
                 for line in message.text.split_inclusive('\n') {
                     events.progress(Progress::Token(line.to_owned())).await;
@@ -112,6 +120,19 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl ModelError {
+    /// The kind of failure in a word.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            ModelError::TimedOut { .. } => "timeout",
+            ModelError::RateLimited { .. } => "rate_limited",
+            ModelError::Unavailable { .. } => "unavailable",
+            ModelError::Refused { .. } => "refused",
+            ModelError::Unreadable { .. } => "unreadable",
+        }
+    }
 }
 
 fn retry_hint(retry_after: Option<Duration>) -> String {

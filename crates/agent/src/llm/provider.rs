@@ -21,6 +21,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use agentcore::metrics::{self, Unit};
+use agentcore::trace::{Span, SpanKind, SpanParent};
 
 use super::{ModelError, ModelRequest};
 use crate::graph::Events;
@@ -149,7 +150,7 @@ impl Provider {
         let is_told = AtomicBool::new(false);
         let backoff =
             ExponentialBuilder::default().with_min_delay(BACKOFF_MIN).with_max_delay(BACKOFF_MAX).with_max_times(RETRIES_MAX).with_jitter();
-        (|| self.attempt(&chat, request.deadline, events, &is_told))
+        (|| self.attempt(&chat, request, events, &is_told))
             .retry(backoff)
             .when(|error| is_passing(error) && !is_told.load(Ordering::Relaxed))
             .adjust(|error, delay| {
@@ -170,22 +171,39 @@ impl Provider {
     async fn attempt(
         &self,
         chat: &ChatRequest,
-        deadline: Instant,
+        request: ModelRequest<'_>,
         events: &Events<Progress>,
         is_told: &AtomicBool,
     ) -> Result<AssistantMessage, ModelError> {
         let began = Instant::now();
-        let limit = deadline.min(began + self.timeout);
-        let answer = async { if events.is_watched() { self.streamed(chat, events, is_told).await } else { self.whole(chat).await } };
+        let limit = request.deadline.min(began + self.timeout);
+        let mut span = self.span(request.span);
+        let answer = async {
+            if events.is_watched() { self.streamed(chat, events, is_told, &mut span).await } else { self.whole(chat, &mut span).await }
+        };
         let answer = tokio::time::timeout_at(limit, answer).await;
-        answer.unwrap_or_else(|_| Err(ModelError::TimedOut { model: self.name.clone(), waited: began.elapsed() }))
+        let answer = answer.unwrap_or_else(|_| Err(ModelError::TimedOut { model: self.name.clone(), waited: began.elapsed() }));
+        if let Err(error) = &answer {
+            span.fail(|| error.kind());
+        }
+        answer
     }
 
-    async fn whole(&self, chat: &ChatRequest) -> Result<AssistantMessage, ModelError> {
+    /// An attempt's span, by OpenTelemetry's conventions for generative models (<https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/>).
+    fn span(&self, parent: &SpanParent) -> Span {
+        let (provider, model) = self.name.split_once(':').unwrap_or(("", &self.name));
+        let mut span = parent.child(|| format!("chat {model}"), SpanKind::Client);
+        span.set("gen_ai.operation.name", || "chat");
+        span.set("gen_ai.provider.name", || if provider == BEDROCK { "aws.bedrock".to_owned() } else { provider.to_owned() });
+        span.set("gen_ai.request.model", || model.to_owned());
+        span
+    }
+
+    async fn whole(&self, chat: &ChatRequest, span: &mut Span) -> Result<AssistantMessage, ModelError> {
         match self.client.exec_chat(self.target.clone(), chat.clone(), Some(&self.options)).await {
             Ok(response) => {
                 let (text, usage) = (response.texts().join("\n"), response.usage.clone());
-                self.assistant_message(text, response.into_tool_calls(), &usage)
+                self.assistant_message(text, response.into_tool_calls(), &usage, span)
             }
             Err(genai::Error::ChatResponseGeneration { response_body, cause, .. }) => {
                 // The crate gives up on tool arguments that are not JSON. The model gets to hear
@@ -196,7 +214,13 @@ impl Provider {
         }
     }
 
-    async fn streamed(&self, chat: &ChatRequest, events: &Events<Progress>, is_told: &AtomicBool) -> Result<AssistantMessage, ModelError> {
+    async fn streamed(
+        &self,
+        chat: &ChatRequest,
+        events: &Events<Progress>,
+        is_told: &AtomicBool,
+        span: &mut Span,
+    ) -> Result<AssistantMessage, ModelError> {
         let response = self.client.exec_chat_stream(self.target.clone(), chat.clone(), Some(&self.options)).await;
         let mut stream = response.map_err(|error| self.model_error(error))?.stream;
         let mut text = String::new();
@@ -212,7 +236,7 @@ impl Provider {
                 }
                 ChatStreamEvent::End(end) => {
                     let usage = end.captured_usage.clone().unwrap_or_default();
-                    return self.assistant_message(text, end.captured_into_tool_calls().unwrap_or_default(), &usage);
+                    return self.assistant_message(text, end.captured_into_tool_calls().unwrap_or_default(), &usage, span);
                 }
                 _ => {}
             }
@@ -225,7 +249,14 @@ impl Provider {
         text: String,
         tool_calls: Vec<genai::chat::ToolCall>,
         usage: &Usage,
+        span: &mut Span,
     ) -> Result<AssistantMessage, ModelError> {
+        for (name, tokens) in [("gen_ai.usage.input_tokens", usage.prompt_tokens), ("gen_ai.usage.output_tokens", usage.completion_tokens)]
+        {
+            if let Some(tokens) = tokens {
+                span.set(name, || i64::from(tokens));
+            }
+        }
         tracing::info!(
             model = self.name,
             prompt_tokens = usage.prompt_tokens,

@@ -5,10 +5,15 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rayon::prelude::*;
+
 use crate::message::EntryMatch;
 use crate::retrieval::FaqEntry;
 
-/// Words that say nothing about the subject of a question.
+/// Entries whose words one core collects at a time.
+const PART: usize = 4096;
+
+/// Words that say nothing about the subject of a question, in the order of the alphabet.
 const STOP_WORDS: &[&str] = &[
     "a", "about", "again", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "been", "being", "but", "by", "can", "could",
     "did", "do", "does", "dont", "each", "for", "from", "get", "give", "got", "had", "has", "have", "help", "her", "here", "hers", "him",
@@ -40,11 +45,10 @@ pub(super) struct Support {
 
 impl Vocabulary {
     pub(super) fn new(entries: &[FaqEntry], company: &str) -> Vocabulary {
+        let parts: Vec<HashMap<String, u32>> = entries.par_chunks(PART).map(entries_with).collect();
         let mut entries_with: HashMap<String, u32> = HashMap::new();
-        for entry in entries {
-            for word in entry_words(&entry.question, &entry.answer) {
-                *entries_with.entry(word).or_default() += 1;
-            }
+        for (word, entries) in parts.into_iter().flatten() {
+            *entries_with.entry(word).or_default() += entries;
         }
         let entries = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         Vocabulary { entries_with, entries, company: words(company).collect() }
@@ -73,6 +77,21 @@ impl Vocabulary {
     }
 }
 
+/// In how many of `entries` each word is.
+fn entries_with(entries: &[FaqEntry]) -> HashMap<String, u32> {
+    let mut entries_with: HashMap<String, u32> = HashMap::new();
+    let mut held = Vec::new();
+    for entry in entries {
+        held.extend(words(&entry.question).chain(words(&entry.answer)));
+        held.sort_unstable();
+        held.dedup();
+        for word in held.drain(..) {
+            *entries_with.entry(word).or_default() += 1;
+        }
+    }
+    entries_with
+}
+
 fn entry_words(question: &str, answer: &str) -> HashSet<String> {
     words(question).chain(words(answer)).collect()
 }
@@ -81,7 +100,7 @@ fn entry_words(question: &str, answer: &str) -> HashSet<String> {
 fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|character: char| !character.is_alphanumeric() && !matches!(character, '\'' | '’'))
         .map(|word| word.chars().filter(|character| character.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>())
-        .filter(|word| word.chars().nth(1).is_some() && !STOP_WORDS.contains(&word.as_str()))
+        .filter(|word| word.chars().nth(1).is_some() && STOP_WORDS.binary_search(&word.as_str()).is_err())
         .map(stem)
 }
 
@@ -117,6 +136,11 @@ mod tests {
         let Support { shared, unknown } = vocabulary.support(question, &[first]);
         let tenth = |share: f32| (share * 10.0).round() / 10.0;
         assert_eq!((tenth(shared), tenth(unknown)), expected, "{question}");
+    }
+
+    #[test]
+    fn stop_words_can_be_looked_up() {
+        assert!(STOP_WORDS.is_sorted());
     }
 
     #[test]

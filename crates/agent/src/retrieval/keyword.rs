@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use rayon::prelude::*;
+
 use super::index::best;
 
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
 
-/// Words that say nothing about the subject of a question.
+/// Words that say nothing about the subject of a question, in the order of the alphabet.
 const STOP_WORDS: &[&str] = &[
     "a", "about", "am", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "could", "d", "did", "do", "does", "for",
     "from", "had", "has", "have", "how", "i", "if", "in", "into", "is", "it", "its", "ll", "m", "may", "me", "my", "of", "on", "or", "our",
@@ -19,10 +21,14 @@ const STOP_WORDS: &[&str] = &[
     "to", "us", "ve", "was", "we", "were", "what", "when", "where", "which", "who", "why", "will", "with", "would", "you", "your",
 ];
 
+/// Chunks whose words one core collects at a time.
+const PART: usize = 4096;
+
 /// The chunks' words.
+#[derive(Default)]
 pub(crate) struct KeywordIndex {
     /// For each word the chunks that have it, ascending, with the number of times.
-    postings: HashMap<String, Vec<(usize, u32)>>,
+    postings: HashMap<String, Vec<(u32, u32)>>,
     /// Words in each chunk.
     lengths: Vec<u32>,
     length_mean: f32,
@@ -30,22 +36,37 @@ pub(crate) struct KeywordIndex {
 
 impl KeywordIndex {
     pub(crate) fn new<'a>(chunks: impl IntoIterator<Item = &'a str>) -> KeywordIndex {
-        let mut postings: HashMap<String, Vec<(usize, u32)>> = HashMap::new();
-        let mut lengths = Vec::new();
-        for (chunk, text) in chunks.into_iter().enumerate() {
+        let chunks: Vec<&str> = chunks.into_iter().collect();
+        let parts: Vec<KeywordIndex> = chunks.par_chunks(PART).map(KeywordIndex::of_part).collect();
+        let mut index = KeywordIndex::default();
+        for part in parts {
+            let before = index.lengths.len() as u32;
+            for (word, places) in part.postings {
+                let places = places.into_iter().map(|(chunk, times)| (before + chunk, times));
+                index.postings.entry(word).or_default().extend(places);
+            }
+            index.lengths.extend(part.lengths);
+        }
+        index.length_mean = index.lengths.iter().sum::<u32>() as f32 / index.lengths.len().max(1) as f32;
+        index
+    }
+
+    /// The words of some chunks, numbered from 0; without their mean length.
+    fn of_part(chunks: &[&str]) -> KeywordIndex {
+        let mut index = KeywordIndex::default();
+        for (chunk, text) in (0..).zip(chunks) {
             let mut length = 0;
             for word in words(text) {
                 length += 1;
-                let places = postings.entry(word).or_default();
+                let places = index.postings.entry(word).or_default();
                 match places.last_mut() {
                     Some((last, times)) if *last == chunk => *times += 1,
                     _ => places.push((chunk, 1)),
                 }
             }
-            lengths.push(length);
+            index.lengths.push(length);
         }
-        let length_mean = lengths.iter().sum::<u32>() as f32 / lengths.len().max(1) as f32;
-        KeywordIndex { postings, lengths, length_mean }
+        index
     }
 
     /// The `k` chunks that match `query` best, best first, each with a score between 0 (exclusive) and 1; chunks that
@@ -64,7 +85,8 @@ impl KeywordIndex {
             let idf = self.idf(places.len());
             idf_total += idf;
             for (chunk, times) in places {
-                sums[*chunk] += idf * self.saturation(*chunk, *times);
+                let chunk = *chunk as usize;
+                sums[chunk] += idf * self.saturation(chunk, *times);
             }
         }
         let mut found = best(&sums, k);
@@ -90,7 +112,7 @@ fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .map(str::to_lowercase)
-        .filter(|word| !STOP_WORDS.contains(&word.as_str()))
+        .filter(|word| STOP_WORDS.binary_search(&word.as_str()).is_err())
         .map(singular)
 }
 
@@ -137,6 +159,22 @@ mod tests {
         check("which plan has the most data", &[1]);
         check("a stolen card", &[3, 2]);
         check("apps", &[2, 3]);
+    }
+
+    #[test]
+    fn the_parts_of_a_large_corpus_make_one_index() {
+        let texts: Vec<String> = (0..2 * PART + 2).map(|number| format!("chunk {number}, part {}", number / PART)).collect();
+        let index = KeywordIndex::new(texts.iter().map(String::as_str));
+        let found = |query| index.search(query, 2).into_iter().map(|(chunk, _)| chunk).collect::<Vec<_>>();
+        assert_eq!(found("chunk 5000"), [5000, 0]);
+        assert_eq!(found("8193"), [8193]);
+        assert_eq!(index.postings["chunk"].len(), texts.len());
+        assert!(index.postings["chunk"].is_sorted());
+    }
+
+    #[test]
+    fn stop_words_can_be_looked_up() {
+        assert!(STOP_WORDS.is_sorted());
     }
 
     #[test]

@@ -1,42 +1,53 @@
 //! What the agent knows: the FAQ's entries, cut into chunks and made searchable, by vectors where the embedding model is
 //! present and by keywords where it is not.
 
-use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
-use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
-use super::cache::{self, EmbeddingCache};
-use super::embed::{EmbedError, LoadError, TextEncoder, Vector};
+use rayon::prelude::*;
+
+use super::embed::{DIMENSIONS, EmbedError, LoadError, TextEncoder};
 use super::index::VectorIndex;
 use super::keyword::KeywordIndex;
 use super::load::{Faq, FaqEntry};
 use super::model::ModelFiles;
 use super::search::{self, Embedded, Search, SearchKind};
 use super::split::Splitter;
-use super::workers::{Workers, single_threaded};
+use super::vectors::{CorpusVectors, Making, Stop};
+use super::workers::Workers;
 
 /// The most results a search returns.
 pub const RESULTS_MAX: usize = 50;
-/// Chunks embedded together when the FAQ is read: enough to share the reading of the weights, few enough to stay in the
-/// cache of one core.
-const CORPUS_BATCH: usize = 16;
 
 /// A searchable FAQ.
 pub struct Knowledge {
-    entries: Vec<FaqEntry>,
-    chunks: Arc<[Chunk]>,
+    corpus: Arc<Corpus>,
     kind: SearchKind,
     search: Search,
-    model: Option<LoadedModel>,
     embedded: usize,
 }
 
-/// The embedding model in memory, and the files it came from.
-type LoadedModel = (Arc<TextEncoder>, ModelFiles);
+/// The entries of an FAQ, and the pieces that are searched.
+pub struct Corpus {
+    entries: Vec<FaqEntry>,
+    chunks: Vec<Chunk>,
+}
+
+/// The embedding model in memory. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct EmbeddingModel {
+    encoder: Arc<TextEncoder>,
+    sha256: [u8; 32],
+}
+
+/// An FAQ whose vectors may still have to be made, which takes some milliseconds each.
+pub struct Preparation {
+    corpus: Arc<Corpus>,
+    search: SearchKind,
+    embedding_threads: usize,
+    /// `None` where the search is by keywords.
+    embedding: Option<(EmbeddingModel, CorpusVectors)>,
+}
 
 /// A piece of a page, short enough to be found and to be read by a language model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +73,7 @@ pub struct Hit {
     pub score: f32,
 }
 
-/// What [`Knowledge::open`] works with.
+/// What [`Knowledge::open`] and [`Preparation::begin`] work with.
 #[derive(Clone, Debug)]
 pub struct KnowledgeOptions {
     /// The embedding model; without it the search is by keywords.
@@ -101,6 +112,12 @@ pub enum KnowledgeError {
     /// The threads that embed questions.
     #[error("failed to start the embedding threads: {0}")]
     Threads(std::io::Error),
+    /// A file of the cache that was sound a moment ago.
+    #[error("failed to read the cache of embeddings: {0}")]
+    Cache(std::io::Error),
+    /// The work was stopped before its end.
+    #[error("the embedding of the FAQ was stopped")]
+    Stopped,
 }
 
 /// Why a search found no answer; not that there is none.
@@ -120,55 +137,120 @@ pub enum SearchError {
     Stopped,
 }
 
-impl Knowledge {
-    /// Splits the FAQ and makes it searchable. Blocks: about 0.1 s when every chunk's embedding is cached, otherwise
-    /// some milliseconds more for each chunk that is new.
+impl EmbeddingModel {
+    /// Reads the model; about a tenth of a second.
     ///
     /// # Errors
-    /// A model that cannot be loaded or run. A cache that cannot be read or written is only logged.
+    /// Files that are no model, or another one.
+    pub fn load(files: &ModelFiles) -> Result<EmbeddingModel, LoadError> {
+        Ok(EmbeddingModel { encoder: Arc::new(TextEncoder::load(files)?), sha256: *files.sha256() })
+    }
+}
+
+impl Corpus {
+    fn cut(faq: Faq, splitter: &Splitter) -> Corpus {
+        let chunks = faq.pages().par_iter().enumerate().flat_map_iter(|(entry, page)| {
+            let texts = splitter.split(page);
+            texts.into_iter().map(move |text| Chunk { entry, text: text.into() })
+        });
+        Corpus { chunks: chunks.collect(), entries: faq.entries }
+    }
+
+    /// All entries, in the order of the file.
+    pub fn entries(&self) -> &[FaqEntry] {
+        &self.entries
+    }
+
+    fn chunk_texts(&self) -> impl Iterator<Item = &str> {
+        self.chunks.iter().map(|chunk| &*chunk.text)
+    }
+
+    /// What is embedded: the chunks, and after them the question of each entry.
+    fn texts(&self) -> Vec<&str> {
+        self.chunk_texts().chain(self.entries.iter().map(|entry| entry.question.as_str())).collect()
+    }
+
+    fn keywords(&self) -> KeywordIndex {
+        KeywordIndex::new(self.chunk_texts())
+    }
+
+    fn index(&self, vectors: &CorpusVectors) -> std::io::Result<VectorIndex> {
+        let mut indexed = vec![[0.0; DIMENSIONS]; self.chunks.len()];
+        indexed.par_iter_mut().enumerate().try_for_each(|(at, indexed)| {
+            let question = self.chunks.len() + self.chunks[at].entry;
+            *indexed = search::indexed(&vectors.of(at)?, &vectors.of(question)?);
+            Ok::<(), std::io::Error>(())
+        })?;
+        Ok(VectorIndex::new(indexed))
+    }
+}
+
+impl Preparation {
+    /// Splits the FAQ, and looks up which vectors there are; without a `model`, or where `options` want none, none are needed. The model that
+    /// `options` name is not looked at. Blocks for about a second where there are 100,000 entries.
+    pub fn begin(faq: Faq, model: Option<EmbeddingModel>, options: &KnowledgeOptions) -> Preparation {
+        let corpus = Arc::new(Corpus::cut(faq, &options.splitter));
+        let model = model.filter(|_| options.search != SearchKind::Keyword);
+        let search = if model.is_some() { options.search } else { SearchKind::Keyword };
+        let embedding = model.map(|model| {
+            let vectors = CorpusVectors::look_up(&corpus.texts(), &model.sha256, options.cache_dir.as_deref());
+            (model, vectors)
+        });
+        Preparation { corpus, search, embedding_threads: options.embedding_threads, embedding }
+    }
+
+    /// The entries and their chunks.
+    pub fn corpus(&self) -> &Arc<Corpus> {
+        &self.corpus
+    }
+
+    /// How many texts (chunks and questions) must be embedded: those that are not in the cache.
+    pub fn missing(&self) -> usize {
+        self.embedding.as_ref().map_or(0, |(_, vectors)| vectors.missing())
+    }
+
+    /// Embeds what is missing, on every core, and makes the FAQ searchable. Every few seconds it saves and logs how far it is. Blocks.
+    ///
+    /// # Errors
+    /// A model that cannot be run, and [`KnowledgeError::Stopped`] after `stop`; what was embedded by then is in the cache. A cache that
+    /// cannot be written is only logged.
+    pub fn complete(self, stop: &Stop) -> Result<Knowledge, KnowledgeError> {
+        let embedded = self.missing();
+        let Preparation { corpus, search: kind, embedding_threads, embedding } = self;
+        let Some((EmbeddingModel { encoder, .. }, mut vectors)) = embedding else {
+            return Ok(Knowledge::by_keywords(corpus));
+        };
+        let texts = corpus.texts();
+        let embed = |batch: &[&str]| encoder.embed(batch);
+        if !vectors.make(&texts, &Making::on_every_core(&embed, stop))? {
+            return Err(KnowledgeError::Stopped);
+        }
+        tracing::info!(texts = texts.len(), embedded, "the FAQ is embedded");
+        let index = corpus.index(&vectors).map_err(KnowledgeError::Cache)?;
+        let keywords = (kind == SearchKind::Hybrid).then(|| corpus.keywords());
+        let workers = Workers::start(embedding_threads, Arc::new(Embedded { encoder, index, keywords }));
+        let search = Search::Embedded(workers.map_err(KnowledgeError::Threads)?);
+        Ok(Knowledge { corpus, kind, search, embedded })
+    }
+}
+
+impl Knowledge {
+    /// Splits the FAQ and makes it searchable. Blocks until that is done: see [`Preparation`] for the two halves of it.
+    ///
+    /// # Errors
+    /// A model that cannot be loaded or run. A cache that cannot be written is only logged.
     pub fn open(faq: Faq, options: KnowledgeOptions) -> Result<Knowledge, KnowledgeError> {
         let model = match &options.model {
-            Some(files) if options.search != SearchKind::Keyword => Some((Arc::new(TextEncoder::load(files)?), files.clone())),
+            Some(files) if options.search != SearchKind::Keyword => Some(EmbeddingModel::load(files)?),
             _ => None,
         };
-        Knowledge::with_model(faq, model, options)
+        Preparation::begin(faq, model, &options).complete(&Stop::default())
     }
 
-    /// Other entries, searched in the same way: the embedding model that is loaded serves again, whatever `options` name. Blocks as
-    /// [`Knowledge::open`] does.
-    ///
-    /// # Errors
-    /// As [`Knowledge::open`].
-    pub fn with_faq(&self, faq: Faq, options: KnowledgeOptions) -> Result<Knowledge, KnowledgeError> {
-        Knowledge::with_model(faq, self.model.clone(), options)
-    }
-
-    fn with_model(faq: Faq, model: Option<LoadedModel>, options: KnowledgeOptions) -> Result<Knowledge, KnowledgeError> {
-        let chunks: Arc<[Chunk]> = faq
-            .pages()
-            .iter()
-            .enumerate()
-            .flat_map(|(entry, page)| {
-                let texts = options.splitter.split(page);
-                texts.into_iter().map(move |text| Chunk { entry, text: text.into() })
-            })
-            .collect();
-        let texts = || chunks.iter().map(|chunk| &*chunk.text);
-        let (kind, search, embedded) = match &model {
-            Some((encoder, files)) if options.search != SearchKind::Keyword => {
-                let questions = faq.entries.iter().map(|entry| entry.question.as_str());
-                let texts_and_questions: Vec<&str> = texts().chain(questions).collect();
-                let (vectors, embedded) = embed_cached(encoder, files, &texts_and_questions, &options)?;
-                let (of_chunks, of_questions) = vectors.split_at(chunks.len());
-                let vectors = chunks.iter().zip(of_chunks).map(|(chunk, vector)| search::indexed(vector, &of_questions[chunk.entry]));
-                let index = VectorIndex::new(vectors.collect());
-                let keywords = (options.search == SearchKind::Hybrid).then(|| KeywordIndex::new(texts()));
-                let workers = Workers::start(options.embedding_threads, Arc::new(Embedded { encoder: encoder.clone(), index, keywords }));
-                (options.search, Search::Embedded(workers.map_err(KnowledgeError::Threads)?), embedded)
-            }
-            _ => (SearchKind::Keyword, Search::Keyword(KeywordIndex::new(texts())), 0),
-        };
-        Ok(Knowledge { entries: faq.entries, chunks, kind, search, model, embedded })
+    /// The entries searched by keywords, as is possible before there are vectors.
+    pub fn by_keywords(corpus: Arc<Corpus>) -> Knowledge {
+        let search = Search::Keyword(corpus.keywords());
+        Knowledge { corpus, kind: SearchKind::Keyword, search, embedded: 0 }
     }
 
     /// The way of searching that is in use.
@@ -181,17 +263,17 @@ impl Knowledge {
     /// # Panics
     /// If there are not so many entries.
     pub fn entry(&self, index: usize) -> &FaqEntry {
-        &self.entries[index]
+        &self.corpus.entries[index]
     }
 
     /// All entries, in the order of the file.
     pub fn entries(&self) -> &[FaqEntry] {
-        &self.entries
+        &self.corpus.entries
     }
 
     /// All chunks, entry by entry.
     pub fn chunks(&self) -> &[Chunk] {
-        &self.chunks
+        &self.corpus.chunks
     }
 
     /// How many texts (chunks and questions) had to be embedded when the FAQ was opened; the others came from the cache.
@@ -205,65 +287,9 @@ impl Knowledge {
     pub async fn search(&self, query: &str, k: usize) -> Result<Vec<Hit>, SearchError> {
         let k = k.clamp(1, RESULTS_MAX);
         let hit = |(chunk, score): (usize, f32)| {
-            let Chunk { entry, text } = &self.chunks[chunk];
+            let Chunk { entry, text } = &self.corpus.chunks[chunk];
             Hit { chunk, entry: *entry, text: Arc::clone(text), score }
         };
         Ok(self.search.search(query, k).await?.into_iter().map(hit).collect())
     }
-}
-
-/// The vector of each text, from the cache where it has it, and how many it had not. The cache is left with exactly these.
-fn embed_cached(
-    encoder: &TextEncoder,
-    files: &ModelFiles,
-    texts: &[&str],
-    options: &KnowledgeOptions,
-) -> Result<(Vec<Vector>, usize), KnowledgeError> {
-    let keys: Vec<cache::Key> = texts.iter().map(|text| cache::key(files.sha256(), text)).collect();
-    let cache = options.cache_dir.as_deref().map(EmbeddingCache::in_folder);
-    let mut known = cache.as_ref().map(EmbeddingCache::load).unwrap_or_default();
-    let cached = known.len();
-
-    let mut seen = HashSet::new();
-    let mut missing: Vec<usize> = (0..texts.len()).collect();
-    missing.retain(|text| !known.contains_key(&keys[*text]) && seen.insert(keys[*text]));
-    // The longest first, so that the threads end at about the same time.
-    missing.sort_by_key(|text| Reverse(texts[*text].len()));
-    let new: Vec<&str> = missing.iter().map(|text| texts[*text]).collect();
-    let vectors = embed_parallel(encoder, &new, thread::available_parallelism().map_or(1, usize::from))?;
-    known.extend(missing.iter().map(|text| keys[*text]).zip(vectors));
-    tracing::info!(texts = texts.len(), embedded = missing.len(), "the FAQ is embedded");
-
-    if let Some(cache) = cache {
-        let used: HashMap<_, _> = keys.iter().map(|key| (key, &known[key])).collect();
-        if (!missing.is_empty() || used.len() != cached)
-            && let Err(error) = cache.store(used.into_iter())
-        {
-            tracing::warn!(%error, "cannot write the cache of embeddings; the next start embeds anew");
-        }
-    }
-    Ok((keys.iter().map(|key| known[key]).collect(), missing.len()))
-}
-
-/// The vectors of `texts`, on `threads` threads that each take the next few texts until none are left.
-fn embed_parallel(encoder: &TextEncoder, texts: &[&str], threads: usize) -> Result<Vec<Vector>, EmbedError> {
-    let batches: Vec<&[&str]> = texts.chunks(CORPUS_BATCH).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let _single = single_threaded();
-        let mut done = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(batch) = batches.get(number) else { break Ok::<_, EmbedError>(done) };
-            done.push((number, encoder.embed(batch)?));
-        }
-    };
-    let threads = threads.clamp(1, batches.len().max(1));
-    let mut done = thread::scope(|scope| {
-        let started: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let joined = started.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        joined.collect::<Result<Vec<_>, _>>().map(|parts| parts.into_iter().flatten().collect::<Vec<_>>())
-    })?;
-    done.sort_by_key(|(number, _)| *number);
-    Ok(done.into_iter().flat_map(|(_, vectors)| vectors).collect())
 }

@@ -18,8 +18,12 @@ mod keyword;
 pub mod knowledge;
 mod search;
 mod sketch;
+mod vectors;
 mod workers;
 
-pub use knowledge::{Chunk, Hit, Knowledge, KnowledgeError, KnowledgeOptions, RESULTS_MAX, SearchError};
+pub use knowledge::{
+    Chunk, Corpus, EmbeddingModel, Hit, Knowledge, KnowledgeError, KnowledgeOptions, Preparation, RESULTS_MAX, SearchError,
+};
 pub use load::{Faq, FaqEntry, FaqError};
 pub use search::SearchKind;
+pub use vectors::Stop;

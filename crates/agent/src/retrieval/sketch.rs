@@ -2,9 +2,13 @@
 //! the angle between their vectors (Charikar, "Similarity Estimation Techniques from Rounding Algorithms", 2002, with the axes as the
 //! hyperplanes), and comparing them takes six words where the vectors take 384 numbers.
 
+use rayon::prelude::*;
+
 use super::encoder::{DIMENSIONS, Vector};
 
 const WORDS: usize = DIMENSIONS / 64;
+/// Vectors that one core adds up at a time.
+const PART: usize = 4096;
 
 type Sketch = [u64; WORDS];
 
@@ -17,11 +21,11 @@ pub(super) struct Sketches {
 impl Sketches {
     pub(super) fn new(vectors: &[Vector]) -> Sketches {
         let mut sum = [0.0_f64; DIMENSIONS];
-        for vector in vectors {
-            sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value));
-        }
+        // The parts are fixed and added in their order, so that the same vectors give the same mean on any number of cores.
+        let parts: Vec<[f64; DIMENSIONS]> = vectors.par_chunks(PART).map(sum_of).collect();
+        parts.iter().for_each(|part| sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part));
         let mean = sum.map(|sum| (sum / vectors.len().max(1) as f64) as f32);
-        Sketches { sketches: vectors.iter().map(|vector| sketch(vector, &mean)).collect(), mean }
+        Sketches { sketches: vectors.par_iter().map(|vector| sketch(vector, &mean)).collect(), mean }
     }
 
     /// The places of the `count` vectors whose sketches differ least from that of `query`, in their own order.
@@ -49,10 +53,18 @@ impl Sketches {
     }
 }
 
+fn sum_of(vectors: &[Vector]) -> [f64; DIMENSIONS] {
+    let mut sum = [0.0; DIMENSIONS];
+    for vector in vectors {
+        sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value));
+    }
+    sum
+}
+
 fn sketch(vector: &Vector, mean: &Vector) -> Sketch {
     let mut sketch = [0; WORDS];
-    for (at, (value, mean)) in vector.iter().zip(mean).enumerate() {
-        sketch[at / 64] |= u64::from(value > mean) << (at % 64);
+    for (word, (values, means)) in sketch.iter_mut().zip(vector.chunks_exact(64).zip(mean.chunks_exact(64))) {
+        *word = values.iter().zip(means).rev().fold(0, |word, (value, mean)| word << 1 | u64::from(value > mean));
     }
     sketch
 }

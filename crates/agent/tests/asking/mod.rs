@@ -33,7 +33,7 @@ impl Agent {
         let settings = AgentSettings { faq, model_dir: missing_model(folder.path()), ..settings };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(run(listener, settings, pending()));
+        let serving = tokio::spawn(run(listener, settings, Default::default(), pending()));
         Agent { folder, address, serving }
     }
 

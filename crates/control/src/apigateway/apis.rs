@@ -137,7 +137,6 @@ pub(super) fn method(call: &Call, apis: &ApiService) -> Answer {
 
 pub(super) fn method_response(call: &Call, apis: &ApiService) -> Answer {
     let (api_id, resource_id, verb, status) = (call.parameter(0), call.parameter(1), call.parameter(2), call.parameter(3));
-    let unknown = || ApiError::NotFound("Invalid Response status code specified".to_owned());
     match call.operation {
         Op::PutMethodResponse => {
             check_status(status)?;
@@ -158,7 +157,7 @@ pub(super) fn method_response(call: &Call, apis: &ApiService) -> Answer {
         Op::DeleteMethodResponse => {
             let done = apis.edit(api_id, |api| {
                 let (_, method) = edit::method_mut(api, resource_id, verb)?;
-                method.method_responses.remove(status).map(drop).ok_or_else(unknown)
+                method.method_responses.remove(status).map(drop).ok_or_else(no_such_response)
             });
             done.map_err(of_api)?;
             Ok((StatusCode::NO_CONTENT, Value::Null))
@@ -166,7 +165,7 @@ pub(super) fn method_response(call: &Call, apis: &ApiService) -> Answer {
         _ => {
             let api = apis.api(api_id).map_err(of_api)?;
             let method = edit::method(&api, resource_id, verb).map_err(of_api)?;
-            let response = method.method_responses.get(status).ok_or_else(|| of_api(unknown()))?;
+            let response = method.method_responses.get(status).ok_or_else(|| of_api(no_such_response()))?;
             Ok((StatusCode::OK, documents::method_response(status, response)))
         }
     }
@@ -296,7 +295,6 @@ fn patch_integration(integration: &mut Integration, step: &Step) -> Result<(), S
 
 pub(super) fn integration_response(call: &Call, apis: &ApiService) -> Answer {
     let (api_id, resource_id, verb, status) = (call.parameter(0), call.parameter(1), call.parameter(2), call.parameter(3));
-    let unknown = || ApiError::NotFound("Invalid Response status code specified".to_owned());
     match call.operation {
         Op::PutIntegrationResponse => {
             check_status(status)?;
@@ -309,7 +307,7 @@ pub(super) fn integration_response(call: &Call, apis: &ApiService) -> Answer {
             let document = documents::integration_response(status, &response);
             let done = apis.edit(api_id, |api| {
                 let (path, method) = edit::method_mut(api, resource_id, verb)?;
-                let declared = method.method_responses.get(status).ok_or_else(unknown)?;
+                let declared = method.method_responses.get(status).ok_or_else(no_such_response)?;
                 let undeclared = response.response_parameters.keys().find(|name| !declared.response_parameters.contains_key(*name));
                 if let Some(name) = undeclared {
                     return Err(ApiError::BadRequest(format!("Invalid mapping expression parameter specified: {name}")));
@@ -324,8 +322,9 @@ pub(super) fn integration_response(call: &Call, apis: &ApiService) -> Answer {
             Ok((StatusCode::CREATED, document))
         }
         Op::DeleteIntegrationResponse => {
-            let done = apis
-                .edit(api_id, |api| edit::integration_mut(api, resource_id, verb)?.responses.remove(status).map(drop).ok_or_else(unknown));
+            let done = apis.edit(api_id, |api| {
+                edit::integration_mut(api, resource_id, verb)?.responses.remove(status).map(drop).ok_or_else(no_such_response)
+            });
             done.map_err(of_api)?;
             Ok((StatusCode::NO_CONTENT, Value::Null))
         }
@@ -333,7 +332,7 @@ pub(super) fn integration_response(call: &Call, apis: &ApiService) -> Answer {
             let api = apis.api(api_id).map_err(of_api)?;
             let method = edit::method(&api, resource_id, verb).map_err(of_api)?;
             let integration = method.integration.as_ref().ok_or_else(|| of_api(edit::no_such_integration()))?;
-            let response = integration.responses.get(status).ok_or_else(|| of_api(unknown()))?;
+            let response = integration.responses.get(status).ok_or_else(|| of_api(no_such_response()))?;
             Ok((StatusCode::OK, documents::integration_response(status, response)))
         }
     }
@@ -381,6 +380,10 @@ pub(super) fn gateway_response(call: &Call, apis: &ApiService) -> Answer {
             Ok((StatusCode::OK, documents::gateway_response(response_type, api.gateway_responses.get(response_type))))
         }
     }
+}
+
+fn no_such_response() -> ApiError {
+    ApiError::NotFound("Invalid Response status code specified".to_owned())
 }
 
 fn check_status(status: &str) -> Result<u16, ServiceError> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::apis::{refused, steps};
 use super::patch::{Op as PatchOp, Step};
-use super::requests::{CreateDeployment, CreateStage};
+use super::requests::{CreateDeployment, CreateStage, StageValues};
 use super::{Answer, ApiGateway as Op, Call, bad_request, documents, of_api};
 
 pub(super) fn deployment(call: &Call, apis: &ApiService) -> Answer {
@@ -16,15 +16,8 @@ pub(super) fn deployment(call: &Call, apis: &ApiService) -> Answer {
     match call.operation {
         Op::CreateDeployment => {
             let wanted: CreateDeployment = call.read()?;
-            let stage = wanted.stage_name.filter(|name| !name.is_empty()).map(|name| NewStage {
-                name,
-                description: wanted.stage_description,
-                variables: wanted.variables,
-                is_cached: wanted.cache_cluster_enabled,
-                cache_cluster_size: wanted.cache_cluster_size,
-                is_traced: wanted.tracing_enabled,
-                ..NewStage::default()
-            });
+            let name = wanted.stage_name.filter(|name| !name.is_empty());
+            let stage = name.map(|name| new_stage(name, wanted.stage_description, wanted.values));
             let made = apis.deploy(api_id, wanted.description, stage, call.now_unix).map_err(of_api)?;
             Ok((StatusCode::CREATED, documents::deployment(&made)))
         }
@@ -45,15 +38,7 @@ pub(super) fn stage(call: &Call, apis: &ApiService) -> Answer {
     match call.operation {
         Op::CreateStage => {
             let wanted: CreateStage = call.read()?;
-            let new = NewStage {
-                name: wanted.stage_name,
-                description: wanted.description,
-                variables: wanted.variables,
-                is_cached: wanted.cache_cluster_enabled,
-                cache_cluster_size: wanted.cache_cluster_size,
-                is_traced: wanted.tracing_enabled,
-                tags: wanted.tags,
-            };
+            let new = NewStage { tags: wanted.tags, ..new_stage(wanted.stage_name, wanted.description, wanted.values) };
             let made = apis.create_stage(api_id, &wanted.deployment_id, new, call.now_unix).map_err(of_api)?;
             Ok((StatusCode::CREATED, documents::stage(&made)))
         }
@@ -80,6 +65,19 @@ pub(super) fn stage(call: &Call, apis: &ApiService) -> Answer {
             Ok((StatusCode::ACCEPTED, Value::Null))
         }
         _ => Ok((StatusCode::OK, documents::stage(&apis.stage(api_id, name).map_err(of_api)?))),
+    }
+}
+
+fn new_stage(name: String, description: Option<String>, values: StageValues) -> NewStage {
+    let StageValues { cache_cluster_enabled, cache_cluster_size, variables, tracing_enabled } = values;
+    NewStage {
+        name,
+        description,
+        variables,
+        is_cached: cache_cluster_enabled,
+        cache_cluster_size,
+        is_traced: tracing_enabled,
+        ..NewStage::default()
     }
 }
 

@@ -1,9 +1,7 @@
 //! API keys.
 
-use std::collections::HashMap;
-
 use frontdesk_gateway::{KeyService, KeyServiceError};
-use frontdesk_store::{ApiKey, ApiKeyChange, SecretText};
+use frontdesk_store::{ApiKey, ApiKeyChange, SecretText, UsagePlan};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -30,14 +28,14 @@ pub(super) fn api_key(call: &Call, rooms: &Rooms) -> Answer {
             Ok((StatusCode::CREATED, documents::api_key(&key, Some(made.value.expose()), &[])))
         }
         Op::GetApiKeys => {
-            let stages = stages_by_key(keys).map_err(of_key)?;
+            let plans = keys.plans().map_err(of_key)?;
             let prefix = call.query_value("name");
             let mut list = keys.list(call.now_unix).map_err(of_key)?;
             list.retain(|view| prefix.as_ref().is_none_or(|prefix| view.key.name.starts_with(prefix)));
             let with_values = call.is_set("includeValues");
             let document = |key: ApiKey| {
                 let value = value_if(with_values, keys, &key);
-                documents::api_key(&key, value.as_deref(), stages.get(&key.id.0).map_or(&[], Vec::as_slice))
+                documents::api_key(&key, value.as_deref(), &stages_of(&plans, &key))
             };
             Ok((StatusCode::OK, call.page(list.into_iter().map(|view| view.key).collect(), document)?))
         }
@@ -75,21 +73,15 @@ pub(super) fn value_if(wanted: bool, keys: &KeyService, key: &ApiKey) -> Option<
 
 fn shown(keys: &KeyService, call: &Call, with_value: bool) -> Answer {
     let key = find(keys, call)?;
-    let stages = stages_by_key(keys).map_err(of_key)?;
+    let plans = keys.plans().map_err(of_key)?;
     let value = value_if(with_value, keys, &key);
-    Ok((StatusCode::OK, documents::api_key(&key, value.as_deref(), stages.get(&key.id.0).map_or(&[], Vec::as_slice))))
+    Ok((StatusCode::OK, documents::api_key(&key, value.as_deref(), &stages_of(&plans, &key))))
 }
 
-/// The stages that keys open, as `{api id}/{stage}`.
-fn stages_by_key(keys: &KeyService) -> Result<HashMap<String, Vec<String>>, KeyServiceError> {
-    let mut stages: HashMap<String, Vec<String>> = HashMap::new();
-    for plan in keys.plans()? {
-        for key_id in &plan.key_ids {
-            let of_key = stages.entry(key_id.0.clone()).or_default();
-            of_key.extend(plan.stages.iter().map(|open| format!("{}/{}", open.stage.api_id, open.stage.stage)));
-        }
-    }
-    Ok(stages)
+/// The stages that a key opens, as `{api id}/{stage}`.
+fn stages_of(plans: &[UsagePlan], key: &ApiKey) -> Vec<String> {
+    let of_key = plans.iter().filter(|plan| plan.key_ids.contains(&key.id));
+    of_key.flat_map(|plan| &plan.stages).map(|open| format!("{}/{}", open.stage.api_id, open.stage.stage)).collect()
 }
 
 fn patch(mut change: ApiKeyChange, step: &Step) -> Result<ApiKeyChange, frontdesk_aws::ServiceError> {

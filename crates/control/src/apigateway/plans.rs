@@ -1,10 +1,10 @@
 //! Usage plans, their keys and what was used of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use frontdesk_aws::ServiceError;
 use frontdesk_gateway::quota::{date_of, day_of, day_of_date};
-use frontdesk_gateway::{KeyServiceError, PlanChange};
+use frontdesk_gateway::{KeyServiceError, PlanChange, USAGE_DAYS_MAX};
 use frontdesk_store::{Quota, QuotaPeriod, StageRef, Throttle, UsagePlan};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -16,9 +16,6 @@ use super::keys::{find_id, value_if};
 use super::patch::{Op as PatchOp, Step};
 use super::requests::{ApiStage, CreateUsagePlan, CreateUsagePlanKey, QuotaSettings, ThrottleSettings};
 use super::{Answer, ApiGateway as Op, Call, Rooms, bad_request, conflict, documents, not_found, of_key};
-
-/// The most days that one report of usage covers.
-const USAGE_DAYS_MAX: u32 = 400;
 
 pub(super) fn usage_plan(call: &Call, rooms: &Rooms) -> Answer {
     let keys = &rooms.keys;
@@ -184,7 +181,9 @@ pub(super) fn usage_plan_key(call: &Call, rooms: &Rooms) -> Answer {
     let plan = find(rooms, call)?;
     // A plan's keys always come with their values, as API Gateway's do.
     let document = |key| documents::usage_plan_key(&key, value_if(true, keys, &key).as_deref());
-    let in_plan = |id: &str| plan.key_ids.iter().any(|known| known.0 == id);
+    // A plan may have as many keys as there are: looked up, not walked through for each.
+    let members: HashSet<&str> = plan.key_ids.iter().map(|id| id.0.as_str()).collect();
+    let in_plan = |id: &str| members.contains(id);
     match call.operation {
         Op::CreateUsagePlanKey => {
             let wanted: CreateUsagePlanKey = call.read()?;

@@ -97,6 +97,14 @@ pub(super) struct CreateDeployment {
     pub(super) stage_name: Option<String>,
     pub(super) stage_description: Option<String>,
     pub(super) description: Option<String>,
+    #[serde(flatten)]
+    pub(super) values: StageValues,
+}
+
+/// What a deployment and a stage say alike of the stage.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StageValues {
     pub(super) cache_cluster_enabled: Option<bool>,
     pub(super) cache_cluster_size: Option<String>,
     pub(super) variables: Option<BTreeMap<String, String>>,
@@ -109,10 +117,8 @@ pub(super) struct CreateStage {
     pub(super) stage_name: String,
     pub(super) deployment_id: String,
     pub(super) description: Option<String>,
-    pub(super) cache_cluster_enabled: Option<bool>,
-    pub(super) cache_cluster_size: Option<String>,
-    pub(super) variables: Option<BTreeMap<String, String>>,
-    pub(super) tracing_enabled: Option<bool>,
+    #[serde(flatten)]
+    pub(super) values: StageValues,
     #[serde(default)]
     pub(super) tags: BTreeMap<String, String>,
 }

@@ -7,7 +7,11 @@ use clap::Args;
 use frontdesk_agent::AgentSettings;
 use tracing_subscriber::EnvFilter;
 
+use crate::otlp::TracesExport;
 use crate::settings::{HostedAgentSettings, Override};
+
+/// Who exports by OpenTelemetry, where its variables name no other.
+const SERVICE_NAME: &str = "frontdesk-agent";
 
 /// The flags of `agent`. Its settings come from the file and the variables, as everywhere.
 #[derive(Debug, Args)]
@@ -45,11 +49,15 @@ pub(crate) fn run(arguments: &AgentArguments, settings: HostedAgentSettings) -> 
     agentcore::log::init_with(filter);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the async runtime")?;
     runtime.block_on(async {
+        // Its metrics are in its log, where the host reads them.
+        let traces = TracesExport::from_environment(SERVICE_NAME)?;
         let address = (agentcore::bind_address(), arguments.port);
         let listener = tokio::net::TcpListener::bind(address)
             .await
             .with_context(|| format!("failed to listen on {}:{}: is another program using the port?", address.0, address.1))?;
-        frontdesk_agent::run(listener, agent_settings(settings), agentcore::interrupted()).await
+        let served = frontdesk_agent::run(listener, agent_settings(settings), traces.spans(), agentcore::interrupted()).await;
+        traces.flush().await;
+        served
     })
 }
 
@@ -66,6 +74,7 @@ pub(super) fn agent_settings(settings: HostedAgentSettings) -> AgentSettings {
         model_dir,
         cache_dir,
         embedding_threads,
+        embedding_wait_ms,
         steps_max,
     } = settings;
     AgentSettings {
@@ -79,6 +88,7 @@ pub(super) fn agent_settings(settings: HostedAgentSettings) -> AgentSettings {
         model_dir,
         cache_dir,
         embedding_threads,
+        embedding_wait_ms,
         steps_max,
         ..AgentSettings::default()
     }

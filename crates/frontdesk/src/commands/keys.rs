@@ -105,8 +105,11 @@ pub(crate) struct ShowArguments {
     #[arg(default_value = FIRST_KEY)]
     key: String,
     /// Print the value and nothing else
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     value_only: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// The flags of `keys update`.
@@ -196,7 +199,7 @@ async fn perform(command: KeysCommand, client: ControlClient) -> anyhow::Result<
                 println!("{}", shown.value);
                 return Ok(());
             }
-            print_value(&shown, false)
+            print_value(&shown, arguments.json)
         }
         KeysCommand::Update(arguments) => {
             let UpdateArguments { key, name, about, never_expires, from_anywhere } = arguments;

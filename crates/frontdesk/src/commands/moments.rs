@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime, Time};
 
@@ -45,6 +46,28 @@ pub(crate) fn shown(unix_seconds: i64) -> String {
     moment.and_then(|moment| moment.format(format).ok()).unwrap_or_else(|| unix_seconds.to_string())
 }
 
+/// Reads a moment as documents have it, such as `2026-12-31T00:00:00.123Z`.
+pub(crate) fn of_iso(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+/// How long ago a document's moment was, such as `2m 5s`; the two largest units are enough to read.
+pub(crate) fn ago(text: &str) -> String {
+    let Some(moment) = of_iso(text) else { return "-".to_owned() };
+    let seconds = u64::try_from((now() - moment).whole_seconds()).unwrap_or(0);
+    span(seconds)
+}
+
+fn span(seconds: u64) -> String {
+    let length = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    length.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// The moment that lies a length of time back.
+pub(crate) fn before(length_s: u32) -> OffsetDateTime {
+    now() - time::Duration::seconds(i64::from(length_s))
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the edge where a command's moment is read")]
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
@@ -62,5 +85,8 @@ mod tests {
         assert!(moment("1h").unwrap() > moment("30m").unwrap());
         assert!(moment("tomorrow").unwrap_err().contains("2026-12-31"));
         assert_eq!(shown(86_400), "1970-01-02 00:00 UTC");
+        assert_eq!((span(0), span(125), span(90_061)), ("0s".to_owned(), "2m 5s".to_owned(), "1day 1h".to_owned()));
+        assert_eq!(of_iso("1970-01-02T00:00:00.500Z").unwrap().unix_timestamp(), 86_400);
+        assert_eq!(ago("soon"), "-");
     }
 }

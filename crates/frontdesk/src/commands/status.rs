@@ -1,13 +1,21 @@
-//! `frontdesk status`: how the running host is.
+//! `frontdesk status`: how the running host is; or how an agent on it is, where one is named or the folder is an agent's project.
 
 use clap::Args;
 
+use super::moments;
 use crate::control_client::ControlClient;
+use crate::project::Project;
 use crate::settings::Settings;
 
 /// The flags of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
+    /// An agent [default: the project's; without one, the host]
+    #[arg(short, long, value_name = "NAME")]
+    agent: Option<String>,
+    /// The host, also in an agent's project
+    #[arg(long, conflicts_with = "agent")]
+    host: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -15,6 +23,10 @@ pub(crate) struct StatusArguments {
 
 /// Asks and prints.
 pub(crate) fn run(arguments: &StatusArguments, settings: &Settings) -> anyhow::Result<()> {
+    let project = if arguments.host { Project::None } else { Project::find()? };
+    if let Some(name) = project.name(arguments.agent.as_deref())? {
+        return of_agent(&name, &project, arguments, settings);
+    }
     let client = ControlClient::new(settings)?;
     let status = super::block_on(client.status())?;
     if arguments.json {
@@ -23,9 +35,11 @@ pub(crate) fn run(arguments: &StatusArguments, settings: &Settings) -> anyhow::R
     }
     let process = status.agent_pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
     let search = if status.embedding_model_missing {
-        "keyword only: the embedding model is missing (`frontdesk model pull`, then restart)"
+        "keyword only: the embedding model is missing (`frontdesk model pull`, then restart)".to_owned()
+    } else if status.agent_busy {
+        format!("{}; the FAQ is being embedded (how far: logs/agent.log), and a new one is searched by keywords meanwhile", status.search)
     } else {
-        &status.search
+        status.search
     };
     let lines = [
         ("Agent status", format!("{}{process}", status.agent_status)),
@@ -35,14 +49,42 @@ pub(crate) fn run(arguments: &StatusArguments, settings: &Settings) -> anyhow::R
         ("Control", status.control),
         ("Region", status.region),
         ("Model", status.model),
-        ("Search", search.to_owned()),
+        ("Search", search),
         ("Usage plan", status.usage_plan),
     ];
-    for (name, value) in lines {
-        println!("{:<13} {value}", format!("{name}:"));
-    }
+    super::print_lines(&lines);
     if let Some(failure) = status.agent_failure {
         println!("\nThe agent's last start failed:\n{failure}");
+    }
+    Ok(())
+}
+
+fn of_agent(name: &str, project: &Project, arguments: &StatusArguments, settings: &Settings) -> anyhow::Result<()> {
+    let client = ControlClient::new(settings)?;
+    let agent = super::block_on(super::hosted(&client, name))?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&agent)?);
+        return Ok(());
+    }
+    let mut lines = vec![
+        ("Agent status", agent.status.clone()),
+        ("Agent name", agent.agent_runtime_name.clone()),
+        ("Agent ID", agent.agent_runtime_id.clone()),
+        ("Agent ARN", agent.agent_runtime_arn.clone()),
+        ("Version", agent.agent_runtime_version.clone()),
+    ];
+    let endpoints = agent.endpoints.iter().map(|endpoint| format!("{} (version {}, {})", endpoint.name, endpoint.version, endpoint.status));
+    lines.push(("Endpoints", endpoints.collect::<Vec<_>>().join(", ")));
+    lines.push(("Sessions", agent.sessions.to_string()));
+    if let Some(session) = project.agent(name)?.and_then(|agent| agent.session_id) {
+        lines.push(("Last session", session));
+    }
+    lines.push(("Created", format!("{} ago", moments::ago(&agent.created_at))));
+    lines.push(("Updated", format!("{} ago", moments::ago(&agent.last_updated_at))));
+    lines.push(("Logs", super::logs::file_of(&settings.data_dir, name).display().to_string()));
+    super::print_lines(&lines);
+    if let Some(reason) = agent.failure_reason {
+        println!("\n{reason}");
     }
     Ok(())
 }

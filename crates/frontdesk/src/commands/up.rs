@@ -6,10 +6,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use frontdesk_agent::retrieval::SearchKind;
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use crate::host::{self, Host};
+use crate::otlp::{MetricsExport, TracesExport};
 use crate::settings::{Override, Settings};
+
+/// Who exports by OpenTelemetry, where its variables name no other.
+const SERVICE_NAME: &str = "frontdesk";
 
 /// The flags of `up`.
 #[derive(Debug, Args)]
@@ -48,7 +53,9 @@ pub(crate) fn run(arguments: &UpArguments, settings: Settings) -> anyhow::Result
         let interrupted = agentcore::interrupted();
         tokio::pin!(interrupted);
         check_faq(&settings.agent.faq)?;
-        let host = Host::set_up(&settings).await?;
+        let traces = TracesExport::from_environment(SERVICE_NAME)?;
+        let metrics = MetricsExport::from_environment(SERVICE_NAME)?;
+        let host = Host::set_up(&settings, traces.spans()).await?;
         tokio::select! {
             started = host.start_agent() => started?,
             () = &mut interrupted => return Ok(()),
@@ -58,11 +65,22 @@ pub(crate) fn run(arguments: &UpArguments, settings: Settings) -> anyhow::Result
             write_ready_file(path, &ready_document(&host))?;
         }
         println!("{}", greeting(&host, &settings));
+        let (page, (end_metrics, metrics_end)) = (host.metrics.clone(), oneshot::channel::<()>());
+        let metrics = metrics.map(|metrics| {
+            tokio::spawn(metrics.run(move || page(), async move {
+                let _ = metrics_end.await;
+            }))
+        });
         host.serve(async {
             interrupted.await;
             println!("Finishing requests in flight, then stopping.");
         })
         .await;
+        drop(end_metrics);
+        if let Some(metrics) = metrics {
+            let _ = metrics.await;
+        }
+        traces.flush().await;
         println!("Stopped. Keys, plan and counts are kept in {}.", settings.data_dir.display());
         Ok(())
     })
@@ -92,7 +110,7 @@ fn greeting(host: &Host, settings: &Settings) -> String {
     lines.push(format!("  Control     {}", run.control));
     lines.push(format!("  Agent       {}", host.agent_runtime_arn));
     lines.push(format!("  Model       {}", model_in_words(&model)));
-    lines.push(format!("  Search      {}", search_in_words(host.search, settings)));
+    lines.push(format!("  Search      {}", search_in_words(host.search, host.agent_is_busy(), settings)));
     lines.push(format!("  Usage plan  {}", host::usage_plan_in_words(settings)));
     lines.push(String::new());
     lines.push("Ask it something:".to_owned());
@@ -117,12 +135,15 @@ fn model_in_words(model: &str) -> String {
     }
 }
 
-fn search_in_words(search: SearchKind, settings: &Settings) -> String {
+fn search_in_words(search: SearchKind, agent_is_busy: bool, settings: &Settings) -> String {
     match search {
         search if search != settings.agent.search => {
             "keyword only: the embedding model is missing; `frontdesk model pull` fetches it, then start again".to_owned()
         }
         SearchKind::Keyword => "keyword".to_owned(),
+        search if agent_is_busy => {
+            format!("{search} (all-MiniLM-L6-v2), once the FAQ is embedded; by keywords until then (logs/agent.log says how far it is)")
+        }
         search => format!("{search} (all-MiniLM-L6-v2)"),
     }
 }

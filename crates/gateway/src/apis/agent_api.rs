@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use frontdesk_store::{
-    Deployment, Integration, IntegrationResponse, IntegrationType, Method, MethodResponse, MethodSettings, Resource, RestApi, Stage,
-};
+use frontdesk_store::{Deployment, Integration, IntegrationResponse, IntegrationType, Method, MethodResponse, Resource, RestApi, Stage};
 
 use super::edit;
 
@@ -70,14 +68,9 @@ impl AgentApi {
     /// Puts its settings into the stage.
     pub fn put_settings(&self, stage: &mut Stage) {
         stage.is_cached = self.cache_ttl_s > 0;
-        let is_cached = Some(stage.is_cached);
-        let cached = MethodSettings {
-            is_cached,
-            cache_ttl_s: is_cached.filter(|cached| *cached).map(|_| self.cache_ttl_s),
-            ..MethodSettings::default()
-        };
-        let settings = stage.method_settings.entry("~1invoke/POST".to_owned()).or_default();
-        (settings.is_cached, settings.cache_ttl_s) = (cached.is_cached, cached.cache_ttl_s);
+        let invoke = stage.method_settings.entry("~1invoke/POST".to_owned()).or_default();
+        invoke.is_cached = Some(stage.is_cached);
+        invoke.cache_ttl_s = stage.is_cached.then_some(self.cache_ttl_s);
     }
 
     /// A deployment of the API alone and its stage.

@@ -39,8 +39,8 @@ impl RequestBodies {
     }
 
     /// The text that the template for a request's media type makes; `None` where the body passes as it is.
-    pub(crate) fn rendered(&self, headers: &HeaderMap, facts: &Facts<'_>) -> Result<Option<(String, String)>, GatewayAnswer> {
-        let media_type = essence(headers).unwrap_or_else(|| DEFAULT_MEDIA_TYPE.to_owned());
+    pub(crate) fn rendered(&self, facts: &Facts<'_>) -> Result<Option<(String, String)>, GatewayAnswer> {
+        let media_type = essence(facts.headers).unwrap_or_else(|| DEFAULT_MEDIA_TYPE.to_owned());
         let of = |wanted: &str| self.templates.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
         match (of(&media_type).or_else(|| of("$default")), self.passthrough) {
             (Some((_, template)), _) => Ok(Some((media_type, template.render(facts)))),
@@ -51,10 +51,10 @@ impl RequestBodies {
     }
 
     /// The body for the backend, with its media type.
-    pub(crate) fn body(&self, headers: &HeaderMap, body: Bytes, facts: &Facts<'_>) -> Result<(Option<HeaderValue>, Bytes), GatewayAnswer> {
-        Ok(match self.rendered(headers, facts)? {
+    pub(crate) fn body(&self, body: Bytes, facts: &Facts<'_>) -> Result<(Option<HeaderValue>, Bytes), GatewayAnswer> {
+        Ok(match self.rendered(facts)? {
             Some((media_type, text)) => (HeaderValue::from_str(&media_type).ok(), text.into()),
-            None => (headers.get(header::CONTENT_TYPE).cloned().or(Some(HeaderValue::from_static(DEFAULT_MEDIA_TYPE))), body),
+            None => (facts.headers.get(header::CONTENT_TYPE).cloned().or(Some(HeaderValue::from_static(DEFAULT_MEDIA_TYPE))), body),
         })
     }
 }

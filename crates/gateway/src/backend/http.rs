@@ -169,14 +169,8 @@ impl HttpBackend {
     }
 
     /// Calls the server and answers as it does, or as the mappings say. `time_left` is the gateway's own bound.
-    pub(crate) async fn call(
-        &self,
-        request: http::request::Parts,
-        body: Bytes,
-        facts: &Facts<'_>,
-        time_left: Duration,
-    ) -> Result<Response<Body>, GatewayAnswer> {
-        let outgoing = self.request(request, body, facts)?;
+    pub(crate) async fn call(&self, body: Bytes, facts: &Facts<'_>, time_left: Duration) -> Result<Response<Body>, GatewayAnswer> {
+        let outgoing = self.request(body, facts)?;
         let timeout = self.timeout.min(time_left);
         let calling = async {
             let response = self.client.request(outgoing).await.map_err(|error| {
@@ -188,17 +182,18 @@ impl HttpBackend {
         tokio::time::timeout(timeout, calling).await.unwrap_or(Err(GatewayAnswer::EndpointTimeout))
     }
 
-    fn request(&self, incoming: http::request::Parts, body: Bytes, facts: &Facts<'_>) -> Result<Request<Full<Bytes>>, GatewayAnswer> {
-        let uri = self.uri(incoming.uri.query(), facts)?;
-        let verb = self.verb.clone().unwrap_or(incoming.method);
+    fn request(&self, body: Bytes, facts: &Facts<'_>) -> Result<Request<Full<Bytes>>, GatewayAnswer> {
+        let uri = self.uri(facts)?;
+        let verb = self.verb.clone().unwrap_or_else(|| facts.exchange.verb.clone());
         let (mut headers, body) = match &self.mapped {
-            None => (incoming.headers, body),
+            None => (facts.headers.clone(), body),
             Some(mapped) => {
-                let (media_type, body) = mapped.bodies.body(&incoming.headers, body, facts)?;
+                let (media_type, body) = mapped.bodies.body(body, facts)?;
                 (HeaderMap::from_iter(media_type.map(|media_type| (header::CONTENT_TYPE, media_type))), body)
             }
         };
-        for name in HOP_BY_HOP.iter().chain(&[header::HOST, header::CONTENT_LENGTH]) {
+        remove_hop_by_hop(&mut headers);
+        for name in [header::HOST, header::CONTENT_LENGTH] {
             headers.remove(name);
         }
         // The key opens this door and is no business of what is behind it.
@@ -224,7 +219,7 @@ impl HttpBackend {
         };
         insert("x-forwarded-for", &exchange.source_ip.to_string());
         insert("x-amzn-trace-id", &exchange.trace.amzn_trace_id);
-        insert("traceparent", &exchange.trace.traceparent);
+        insert("traceparent", &exchange.trace.span.to_string());
         insert("x-amzn-requestid", &exchange.request_id.to_string());
         if let Some(route) = &exchange.route {
             insert("x-amzn-apigateway-api-id", &route.names.api_id);
@@ -234,7 +229,7 @@ impl HttpBackend {
         }
     }
 
-    fn uri(&self, query: Option<&str>, facts: &Facts<'_>) -> Result<Uri, GatewayAnswer> {
+    fn uri(&self, facts: &Facts<'_>) -> Result<Uri, GatewayAnswer> {
         let uri = match &self.target {
             Target::Fixed(uri) => uri.clone(),
             Target::Template(pieces) => {
@@ -252,7 +247,7 @@ impl HttpBackend {
         };
         if self.mapped.is_none() {
             let is_mapped = |name: &str| self.query.iter().any(|(mapped, _)| mapped == name);
-            let query = query.unwrap_or_default();
+            let query = facts.query.unwrap_or_default();
             match self.query.is_empty() {
                 true => push(query),
                 false => query.split('&').filter(|pair| !query_pairs(pair).any(|(name, _)| is_mapped(&name))).for_each(&mut push),
@@ -298,11 +293,18 @@ impl HttpBackend {
     }
 }
 
-/// Takes out of an answer's headers what speaks of the connection, and renames what API Gateway renames.
-fn tidy(headers: &mut HeaderMap) {
-    for name in &HOP_BY_HOP {
+/// Takes out what speaks of the connection: the headers that always do, and those that `Connection` names.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let named: Vec<HeaderName> = named.filter_map(|name| name.trim().parse().ok()).collect();
+    for name in HOP_BY_HOP.iter().chain(&named) {
         headers.remove(name);
     }
+}
+
+/// Takes out of an answer's headers what speaks of the connection, and renames what API Gateway renames.
+fn tidy(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
     for (name, remapped) in &REMAPPED {
         if let Some(value) = headers.remove(name) {
             headers.insert(remapped, value);

@@ -7,6 +7,9 @@ use frontdesk_store::{ActorCount, ApiKeyId, QuotaExtension, UsageCount, UsagePla
 use super::{KeyService, KeyServiceError};
 use crate::quota::{day_of, span_of};
 
+/// The most days that its faces let one report of usage cover.
+pub const USAGE_DAYS_MAX: u32 = 400;
+
 /// Requests of a key under a plan on a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyUsage {
@@ -70,6 +73,8 @@ impl KeyService {
         for UsageCount { plan_id, key_id, day, used } in self.store.usage_between(since, last)? {
             counts.insert((day, plan_id, key_id), used);
         }
+        // In a fleet a report without the other hosts would be wrong, and not look it: it fails instead.
+        let (of_others, actors_of_others) = self.store.usage_of_other_hosts(since, last)?;
         let mut extra = BTreeMap::new();
         {
             let state = self.lock();
@@ -82,6 +87,9 @@ impl KeyService {
             for extension in self.store.quota_extensions_since(since)? {
                 extra.insert((extension.plan_id, extension.key_id, extension.period_day), extension.extra);
             }
+        }
+        for UsageCount { plan_id, key_id, day, used } in of_others {
+            *counts.entry((day, plan_id, key_id)).or_default() += used;
         }
         let mut report = UsageReport::default();
         for ((day, plan_id, key_id), used) in counts.iter().filter(|((day, _, key_id), _)| *day >= first && is_wanted(key_id)) {
@@ -103,7 +111,9 @@ impl KeyService {
             });
         }
         let actors = self.actors.merged(self.store.actor_usage_between(first, last)?, first, last);
-        for ActorCount { key_id, actor, day, used } in actors.into_iter().filter(|count| is_wanted(&count.key_id)) {
+        for ActorCount { key_id, actor, day, used } in
+            summed(actors, actors_of_others, first).into_iter().filter(|count| is_wanted(&count.key_id))
+        {
             report.actors.push(ActorUsage { key_name: name_of(&key_id), key_id, actor, day, used });
         }
         Ok(report)
@@ -131,11 +141,24 @@ impl KeyService {
         let state = self.lock();
         let meter = state.meters.get(&(plan.id.clone(), key.id.clone())).ok_or_else(|| KeyServiceError::NoSuchKey(key.name.clone()))?;
         let period_day = span_of(meter.period, today).first_day;
-        let granted = meter.extra(today).saturating_add(extra);
         let (plan_id, key_id) = (plan.id.clone(), key.id.clone());
-        self.store.put_quota_extension(&QuotaExtension { plan_id, key_id, period_day, extra: granted })?;
-        meter.extend(extra, today);
+        let granted = self.store.add_quota_extension(&QuotaExtension { plan_id, key_id, period_day, extra })?;
+        meter.set_extra(granted, today);
         let left = meter.left(quota, today);
         Ok((plan, left))
     }
+}
+
+/// The actors of this host and of the others, in the order of days, the busiest first.
+fn summed(own: Vec<ActorCount>, of_others: Vec<ActorCount>, first: u32) -> Vec<ActorCount> {
+    if of_others.is_empty() {
+        return own;
+    }
+    let mut sums: BTreeMap<(u32, ApiKeyId, String), u64> = BTreeMap::new();
+    for ActorCount { key_id, actor, day, used } in own.into_iter().chain(of_others).filter(|count| count.day >= first) {
+        *sums.entry((day, key_id, actor)).or_default() += used;
+    }
+    let mut sums: Vec<_> = sums.into_iter().map(|((day, key_id, actor), used)| ActorCount { key_id, actor, day, used }).collect();
+    sums.sort_by(|one, other| one.day.cmp(&other.day).then(other.used.cmp(&one.used)));
+    sums
 }
