@@ -7,8 +7,9 @@ use bytes::Bytes;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
 use frontdesk_control::{
-    AgentDocument, AgentList, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, GoBackRequest, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys, KeyDocument, KeyList,
-    KeyWithValue, LaunchRequest, PlanDocument, PlanList, PutPlanRequest, RotateKeyRequest, SessionList, UpdateKeyRequest, UsageDocument,
+    AgentDocument, AgentList, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, GoBackRequest, HOST_SERVICE, HostStatus,
+    ImportKeysRequest, ImportedKeys, KeyDocument, KeyList, KeyWithValue, LaunchRequest, PlanDocument, PlanList, PutPlanRequest,
+    RotateKeyRequest, SessionList, UpdateKeyRequest, UsageDocument,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};

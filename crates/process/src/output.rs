@@ -37,9 +37,11 @@ impl OutputStream {
     }
 }
 
+type Hear = dyn Fn(OutputStream, &str) + Send + Sync;
+
 /// Hears every line that a child prints, in the order read. It is called where the output is read: it must not block.
 #[derive(Clone)]
-pub struct LineListener(pub Arc<dyn Fn(OutputStream, &str) + Send + Sync>);
+pub struct LineListener(pub Arc<Hear>);
 
 impl std::fmt::Debug for LineListener {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

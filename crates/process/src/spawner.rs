@@ -73,7 +73,7 @@ enum Begun {
     Running(Child),
     /// A warden waits for its order. It ends when this is dropped.
     #[cfg(target_os = "linux")]
-    Warden(sandboxed::Waiting),
+    Warden(Box<sandboxed::Waiting>),
 }
 
 /// A handle on the spawning thread. Cheap to clone; the thread lives until the last handle is dropped.
@@ -115,7 +115,7 @@ impl Spawner {
                 #[cfg(target_os = "linux")]
                 let begun = match spec.sandbox.isolation {
                     crate::sandbox::Isolation::None => spawn(spec),
-                    _ => sandboxed::begin(&mut keeper, spec).map(Begun::Warden),
+                    _ => sandboxed::begin(&mut keeper, spec).map(|waiting| Begun::Warden(Box::new(waiting))),
                 };
                 #[cfg(not(target_os = "linux"))]
                 let begun = spawn(spec);

@@ -7,13 +7,8 @@ use frontdesk_store::{IsolationLevel, LocalProgram, ResourceLimits, RuntimeConfi
 
 /// What AgentCore gives a session: 2 vCPUs and 8 GB (<https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/bedrock-agentcore-limits.html>).
 /// It names no number of processes and files; ours end a fork bomb and a leak long before the machine feels them.
-const DEFAULT_LIMITS: Limits = Limits {
-    memory_bytes: Some(8 << 30),
-    processes: Some(1024),
-    open_files: Some(4096),
-    file_bytes: None,
-    cpus: Some(2.0),
-};
+const DEFAULT_LIMITS: Limits =
+    Limits { memory_bytes: Some(8 << 30), processes: Some(1024), open_files: Some(4096), file_bytes: None, cpus: Some(2.0) };
 
 /// The sandbox of one process, which may write to `folder` alone and read nothing of `hidden`.
 pub(crate) fn of(configuration: &RuntimeConfiguration, program: &LocalProgram, folder: &Path, hidden: &[PathBuf]) -> Sandbox {

@@ -68,7 +68,14 @@ impl SessionLog {
     }
 }
 
-fn line(agent: &str, version: u32, session: &str, pid: Option<u32>, (stream, message): (OutputStream, &str), now: OffsetDateTime) -> String {
+fn line(
+    agent: &str,
+    version: u32,
+    session: &str,
+    pid: Option<u32>,
+    (stream, message): (OutputStream, &str),
+    now: OffsetDateTime,
+) -> String {
     let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let timestamp = now.format(form).expect("every moment has a date and a time");
     let line = LogLine { timestamp: &timestamp, agent, version: &version.to_string(), session, pid, stream: stream.name(), message };

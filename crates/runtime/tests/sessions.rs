@@ -10,7 +10,10 @@ use frontdesk_runtime::{
     Asked, DEFAULT_ENDPOINT, EndpointChange, Invocation, InvokeError, Payload, RuntimeError, RuntimePlace, RuntimeService, SessionLimits,
     SessionName,
 };
-use frontdesk_store::{AgentProtocol, Artifact, IsolationLevel, LocalProgram, RuntimeConfiguration, RuntimeStatus, SealKey, SessionMode, Store};
+use frontdesk_store::{
+    AgentProtocol, Artifact, IsolationLevel, LocalProgram, RuntimeConfiguration, RuntimeStatus, SealKey, SessionMode, Store,
+};
+use frontdesk_trace::Span;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -53,7 +56,7 @@ impl Host {
         let target = self.service.resolve(id, endpoint)?;
         let mut headers = HeaderMap::new();
         headers.insert("x-amzn-bedrock-agentcore-runtime-session-id", HeaderValue::from_str(session.id()).unwrap());
-        let invoked = self.service.invoke(&target, session, Invocation { asked, headers, payload });
+        let invoked = self.service.invoke(&target, session, Invocation { asked, headers, payload }, &Span::default());
         let response = tokio::time::timeout(LONG, invoked).await.expect("an answer")?;
         let body = response.into_body().collect().await.unwrap().to_bytes();
         Ok(serde_json::from_slice(&body).unwrap())
@@ -66,10 +69,19 @@ impl Host {
 
 fn configuration() -> RuntimeConfiguration {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/agent.py").display().to_string();
-    let program = LocalProgram { executable: python(), arguments: vec!["-u".to_owned(), script], port_flag: None, working_dir: None, readable: Vec::new() };
+    let program = LocalProgram {
+        executable: python(),
+        arguments: vec!["-u".to_owned(), script],
+        port_flag: None,
+        working_dir: None,
+        readable: Vec::new(),
+    };
     // Sandboxes are the executable's: a test's own program cannot keep one.
     let isolation = IsolationLevel::None;
-    RuntimeConfiguration { isolation, ..RuntimeConfiguration::new(Artifact::Program(program), "arn:aws:iam::123456789012:role/R".to_owned()) }
+    RuntimeConfiguration {
+        isolation,
+        ..RuntimeConfiguration::new(Artifact::Program(program), "arn:aws:iam::123456789012:role/R".to_owned())
+    }
 }
 
 fn python() -> PathBuf {

@@ -131,9 +131,8 @@ pub(crate) fn program(agent: &Agent, programs: &Programs, how: How) -> anyhow::R
         EntryPoint::Executable { .. } => (file.clone(), Vec::new(), source.clone(), Vec::new()),
         EntryPoint::Image { .. } => unreachable!("an image has been dealt with above"),
     };
-    let text = |argument: std::ffi::OsString| {
-        argument.into_string().map_err(|argument| anyhow::anyhow!("{} is no Unicode", argument.display()))
-    };
+    let text =
+        |argument: std::ffi::OsString| argument.into_string().map_err(|argument| anyhow::anyhow!("{} is no Unicode", argument.display()));
     let arguments = arguments.into_iter().map(text).collect::<anyhow::Result<_>>()?;
     notes.push(("Runs in", working_dir.display().to_string()));
     let program = ProgramDocument { executable, arguments, port_flag: None, working_dir: Some(working_dir), readable };

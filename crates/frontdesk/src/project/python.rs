@@ -86,7 +86,10 @@ fn interpreter(runtime_type: Option<&str>) -> anyhow::Result<(PathBuf, String)> 
 fn identity(python: &Path) -> anyhow::Result<(PathBuf, String)> {
     let about = run_tool::ask(
         python,
-        &["-c", "import sys; print(sys.executable); print('%d.%d' % sys.version_info[:2]); print(sys.base_prefix); print(sys.prefix, sys.version)"],
+        &[
+            "-c",
+            "import sys; print(sys.executable); print('%d.%d' % sys.version_info[:2]); print(sys.base_prefix); print(sys.prefix, sys.version)",
+        ],
     )?;
     let executable = about.lines().next().filter(|path| path.starts_with('/'));
     let executable = executable.with_context(|| format!("{} does not say who it is", python.display()))?;
