@@ -56,7 +56,8 @@ impl Host {
         let target = self.service.resolve(id, endpoint)?;
         let mut headers = HeaderMap::new();
         headers.insert("x-amzn-bedrock-agentcore-runtime-session-id", HeaderValue::from_str(session.id()).unwrap());
-        let invoked = self.service.invoke(&target, session, Invocation { asked, headers, payload }, &Span::default());
+        let untraced = Span::default();
+        let invoked = self.service.invoke(&target, session, Invocation { asked, headers, payload }, &untraced);
         let response = tokio::time::timeout(LONG, invoked).await.expect("an answer")?;
         let body = response.into_body().collect().await.unwrap().to_bytes();
         Ok(serde_json::from_slice(&body).unwrap())
