@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/frontdesk-target
 FRONTDESK := $(CARGO_TARGET_DIR)/release/frontdesk
 VENV := $(CARGO_TARGET_DIR)/test-venv
 
-.PHONY: up test check bench bench-gateway bench-retrieval acceptance build measured model test-tools
+.PHONY: up test check bench bench-gateway bench-runtime bench-retrieval acceptance build measured model test-tools
 
 up: build model
 	$(FRONTDESK) up --faq examples/lauki_qna.csv
@@ -36,6 +36,9 @@ bench: measured
 
 bench-gateway: measured
 	bench/gateway.sh "$(FRONTDESK)"
+
+bench-runtime: measured
+	bench/runtime.sh "$(FRONTDESK)"
 
 bench-retrieval: measured
 	bench/retrieval.sh

@@ -19,12 +19,11 @@ use frontdesk_control::{Control, Identities, MetricsSource, Principal, StatusSou
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
-use frontdesk_gateway::integration::{Answering, Body};
 use frontdesk_gateway::metrics::{self, Metrics};
 use frontdesk_gateway::tls::Tls;
 use frontdesk_gateway::{
-    Actor, ApiService, Backends, Caller, CreatedKey, Fleet, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, LeaseDesk,
-    Listener, ListenerLimits, Observers, OnOutage, UsageWriter, key,
+    ApiService, Backends, CreatedKey, Fleet, Gateway, GatewayLimits, Integration, KeyService, LeaseDesk, Listener, ListenerLimits,
+    Observers, OnOutage, UsageWriter, key,
 };
 use frontdesk_process::{LogFile, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
@@ -34,14 +33,13 @@ use frontdesk_store::{
     SessionMode, Store, Throttle,
 };
 use frontdesk_trace::Spans;
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::agent_metrics::AgentMetrics;
+use crate::front_door::FrontDoor;
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
 use crate::settings::{self, CacheScopeSetting, OnOutageSetting, QuotaPeriodSetting, RuntimeHostSettings, Settings};
@@ -73,6 +71,8 @@ pub(crate) type MetricsPage = Arc<dyn Fn() -> String + Send + Sync>;
 pub(crate) struct Host {
     pub(crate) run: RunFile,
     pub(crate) agent_runtime_arn: AgentRuntimeArn,
+    /// The name of the agent that answers at the endpoint.
+    front_agent: String,
     pub(crate) root_key: AccessKey,
     /// The first key, on the first start only.
     pub(crate) first_key: Option<CreatedKey>,
@@ -112,7 +112,8 @@ impl Host {
         let runtimes = runtimes(settings, data_folder.path(), store.clone(), spawner)?;
         runtimes.seed(own_agent(settings, data_folder.path(), &agent_runtime_arn)?, now_unix * 1000)?;
 
-        let proxy_role = proxy_role(settings, &agent_runtime_arn)?;
+        let front_agent = settings.gateway.agent.clone().unwrap_or_else(|| agent_runtime_arn.name().to_owned());
+        let proxy_role = proxy_role(settings, &front_agent)?;
         let identities = Identities::new([root(&root_key), proxy_role.clone()]);
         let status = StatusSource {
             gateway: run.gateway.clone(),
@@ -152,19 +153,23 @@ impl Host {
             Box::new(move || metrics_page()) as MetricsSource
         });
         let control_end = ControlEnd::default();
-        let proxy = Proxy::new(
-            ProxySettings {
-                agent_runtime_arn: agent_runtime_arn.clone(),
-                qualifier: DEFAULT_ENDPOINT.to_owned(),
-                endpoint: run.control.clone(),
-                prompt_chars_max: settings.gateway.prompt_chars_max,
-            },
-            proxy_role.credentials,
-            Arc::new(InProcess::new(control_end.clone())),
-            spans.clone(),
-        )?;
+        let front_door = {
+            let (control, prompt_chars_max) = (run.control.clone(), settings.gateway.prompt_chars_max);
+            let (credentials, transport) = (proxy_role.credentials, Arc::new(InProcess::new(control_end.clone())));
+            let spans = spans.clone();
+            let make = move |arn: &AgentRuntimeArn| {
+                let settings = ProxySettings {
+                    agent_runtime_arn: arn.clone(),
+                    qualifier: DEFAULT_ENDPOINT.to_owned(),
+                    endpoint: control.clone(),
+                    prompt_chars_max,
+                };
+                Ok(Proxy::new(settings, credentials.clone(), transport.clone(), spans.clone())?)
+            };
+            FrontDoor::new(front_agent.clone(), runtimes.clone(), Box::new(make))
+        };
         let proxy_arn = format!("arn:aws:lambda:{}:{}:function:{PROXY}", settings.region, settings.account_id);
-        let function: Arc<dyn Integration> = Arc::new(ProxyIntegration { proxy: Arc::new(proxy) });
+        let function: Arc<dyn Integration> = Arc::new(front_door);
         let backends = Backends::new(HashMap::from([(proxy_arn.clone(), function)]))
             .context("failed to read this machine's certificate authorities (SSL_CERT_FILE names others)")?;
         let cache = cache_settings(settings);
@@ -190,6 +195,7 @@ impl Host {
         Ok(Host {
             run,
             agent_runtime_arn,
+            front_agent,
             root_key,
             first_key,
             search,
@@ -205,10 +211,28 @@ impl Host {
         })
     }
 
-    /// Starts the agent, so that the first caller does not wait for it and a broken FAQ is told now.
+    /// Starts the built-in agent, so that the first caller does not wait for it and a broken FAQ is told now. Where another answers at the endpoint, it starts
+    /// when it is called.
     pub(crate) async fn start_agent(&self) -> anyhow::Result<()> {
+        if !self.is_faq_in_front() {
+            return Ok(());
+        }
         let started = self.runtimes.start_shared(&self.agent_runtime_arn.id()).await;
         started.map_err(|reason| anyhow::anyhow!("the agent could not be started: {reason}"))
+    }
+
+    /// Whether the built-in agent answers at the endpoint.
+    pub(crate) fn is_faq_in_front(&self) -> bool {
+        self.front_agent == self.agent_runtime_arn.name()
+    }
+
+    /// The agent that answers at the endpoint, in words.
+    pub(crate) fn front_agent_in_words(&self) -> String {
+        let agent = &self.front_agent;
+        match self.runtimes.arn_of(agent) {
+            Some(arn) => arn.to_string(),
+            None => format!("{agent}, once it is here: `frontdesk launch` in its folder brings it"),
+        }
     }
 
     /// Whether the agent is at work besides its calls: the built-in one embeds a large FAQ then.
@@ -406,8 +430,8 @@ fn root(key: &AccessKey) -> Principal {
     Principal { arn: key.principal.clone(), credentials, policies: Vec::new(), is_root: true }
 }
 
-/// The proxy's role: it may invoke this agent and nothing else. Its access key lives as long as the process.
-fn proxy_role(settings: &Settings, agent: &AgentRuntimeArn) -> anyhow::Result<Principal> {
+/// The proxy's role: it may invoke the agent of this name and nothing else. Its access key lives as long as the process.
+fn proxy_role(settings: &Settings, agent: &str) -> anyhow::Result<Principal> {
     let arn = format!("arn:aws:sts::{}:assumed-role/AgentCoreLambdaProxyRole/AgentCoreProxy", settings.account_id);
     let key = seed::new_access_key(&arn)?;
     let policy = serde_json::json!({
@@ -416,7 +440,8 @@ fn proxy_role(settings: &Settings, agent: &AgentRuntimeArn) -> anyhow::Result<Pr
             "Sid": "InvokeAgentCore",
             "Effect": "Allow",
             "Action": "bedrock-agentcore:InvokeAgentRuntime",
-            "Resource": [agent.to_string(), agent.endpoint(DEFAULT_ENDPOINT)?.to_string()],
+            // The random end of its id, which changes when it is destroyed and launched again, and its endpoints. No name holds a hyphen.
+            "Resource": format!("arn:aws:bedrock-agentcore:{}:{}:runtime/{agent}-*", settings.region, settings.account_id),
         }],
     });
     let policy = Policy::parse(&policy.to_string()).context("the proxy's own policy is wrong")?;
@@ -491,49 +516,4 @@ pub(crate) fn usage_plan_in_words(settings: &Settings) -> String {
 #[expect(clippy::disallowed_methods, reason = "this is the edge where the start's moment is read")]
 fn now_unix() -> i64 {
     time::OffsetDateTime::now_utc().unix_timestamp()
-}
-
-/// The gateway's seam, filled by the proxy.
-struct ProxyIntegration {
-    proxy: Arc<Proxy>,
-}
-
-impl Integration for ProxyIntegration {
-    fn call(&self, request: Request<Body>) -> Answering {
-        let proxy = self.proxy.clone();
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(|| IntegrationError::Failed("no caller".into()))?;
-            let body = body.collect().await.map_err(IntegrationError::Failed)?.to_bytes();
-            let is_streaming = caller.is_streaming;
-            let caller = frontdesk_proxy::Caller {
-                api_key_id: caller.api_key_id.map(|id| id.0),
-                request_id: caller.request_id,
-                amzn_trace_id: caller.trace.amzn_trace_id,
-                span: caller.trace.span,
-                tracestate: caller.trace.tracestate,
-                time_left: caller.time_left,
-            };
-            if is_streaming {
-                let answered = proxy.handle_stream(&body, &caller, now()).await.map_err(|_| IntegrationError::TimedOut)?;
-                return Ok(naming_its_actor(answered).map(|body| body.map_err(Into::into).boxed_unsync()));
-            }
-            let answered = proxy.handle(&body, &caller, now()).await;
-            let response: Response<bytes::Bytes> = answered.map_err(|_| IntegrationError::TimedOut)?;
-            Ok(naming_its_actor(response).map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
-        })
-    }
-}
-
-/// The proxy and the gateway do not know each other's types.
-fn naming_its_actor<B>(mut response: Response<B>) -> Response<B> {
-    if let Some(frontdesk_proxy::Actor(actor)) = response.extensions_mut().remove() {
-        response.extensions_mut().insert(Actor(actor));
-    }
-    response
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the edge where a signature's moment is read")]
-fn now() -> time::OffsetDateTime {
-    time::OffsetDateTime::now_utc()
 }

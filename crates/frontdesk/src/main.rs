@@ -4,6 +4,7 @@ mod agent_metrics;
 mod cli;
 mod commands;
 mod control_client;
+mod front_door;
 mod host;
 mod otlp;
 mod project;
@@ -15,6 +16,9 @@ mod transport;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // A host starts this executable once more to keep its agents' processes.

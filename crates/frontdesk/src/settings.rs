@@ -34,6 +34,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "seal_key_file", help: "File with the key that seals secrets; by default `seal-key` in the data folder." },
     Setting { path: "gateway.listen", help: "Address of the public gateway." },
     Setting { path: "gateway.stage", help: "Name of the stage: the first part of the endpoint's path." },
+    Setting {
+        path: "gateway.agent",
+        help: "Name of the agent that answers at the endpoint, one that `frontdesk launch` brought to this host; by default the built-in FAQ agent.",
+    },
     Setting { path: "gateway.body_bytes_max", help: "A longer request body is refused with 413." },
     Setting { path: "gateway.integration_timeout_ms", help: "An answer must come within this time, else 504; at most 29000, as on AWS." },
     Setting { path: "gateway.in_flight_max", help: "Requests worked on at once; one more is turned away with 503." },
@@ -128,6 +132,7 @@ pub(crate) struct GatewaySettings {
     pub(crate) listen: String,
     pub(crate) stage: String,
     pub(crate) body_bytes_max: u64,
+    pub(crate) agent: Option<String>,
     pub(crate) integration_timeout_ms: u64,
     pub(crate) in_flight_max: usize,
     pub(crate) connections_max: usize,
@@ -283,6 +288,7 @@ impl Default for GatewaySettings {
             listen: "127.0.0.1:8000".to_owned(),
             stage: "prod".to_owned(),
             body_bytes_max: limits.body_bytes_max,
+            agent: None,
             integration_timeout_ms: u64::try_from(limits.integration_timeout.as_millis()).unwrap_or(u64::MAX),
             in_flight_max: limits.in_flight_max,
             connections_max: listener.connections_max,
@@ -417,6 +423,9 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     let stage_is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if gateway.stage.is_empty() || !gateway.stage.bytes().all(stage_is_fit) {
         bail!("gateway.stage is {:?}; it may hold letters, digits, _ and - only", gateway.stage);
+    }
+    if let Some(agent) = &gateway.agent {
+        crate::project::name::check(agent).context("gateway.agent")?;
     }
     if !(50..=29_000).contains(&gateway.integration_timeout_ms) {
         bail!("gateway.integration_timeout_ms is {}; it must be between 50 and 29000", gateway.integration_timeout_ms);
@@ -580,6 +589,7 @@ mod tests {
         check_refused(&[("FRONTDESK_USAGE_PLAN_BURST_LIMIT", "many")], "FRONTDESK_USAGE_PLAN_BURST_LIMIT");
         check_refused(&[("FRONTDESK_ACCOUNT_ID", "12")], "account_id");
         check_refused(&[("FRONTDESK_GATEWAY_STAGE", "a/b")], "gateway.stage");
+        check_refused(&[("FRONTDESK_GATEWAY_AGENT", "my-agent")], "gateway.agent");
         check_refused(&[("FRONTDESK_GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8, here")], "`here` is no network");
         check_refused(&[("FRONTDESK_GATEWAY_CACHE_TTL_S", "3601")], "at most 3600");
         check_refused(&[("FRONTDESK_ACCESS_LOG_FORMAT", "$context.password")], "$context.password");
@@ -620,7 +630,7 @@ mod tests {
         let some = Some("x".to_owned());
         (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) =
             (some.clone(), some.clone(), some.clone());
-        settings.fleet.url = some;
+        (settings.fleet.url, settings.gateway.agent) = (some.clone(), some);
         let mut found = Vec::new();
         leaves(&toml::Table::try_from(settings).unwrap(), "", &mut found);
         let mut listed: Vec<_> = SETTINGS.iter().map(|setting| setting.path.to_owned()).collect();

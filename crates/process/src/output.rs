@@ -166,7 +166,7 @@ impl LogFile {
         Ok(LogFile { path: path.to_owned(), open: Mutex::new(open) })
     }
 
-    /// Appends a line. A full disk loses the line, never the child.
+    /// Appends a line, in one write. A full disk loses the line, never the child.
     pub fn append(&self, line: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.bytes >= LOG_FILE_BYTES_MAX
@@ -175,8 +175,9 @@ impl LogFile {
         {
             *open = fresh;
         }
-        if writeln!(open.file, "{line}").is_ok() {
-            open.bytes += line.len() as u64 + 1;
+        let line = format!("{line}\n");
+        if open.file.write_all(line.as_bytes()).is_ok() {
+            open.bytes += line.len() as u64;
         }
     }
 }
