@@ -24,6 +24,8 @@ use body::RequestBodies;
 use http::{HttpBackend, HttpClient};
 
 pub(crate) use facts::Facts;
+#[cfg(any(test, fuzzing))]
+pub(crate) use http::Target as HttpTarget;
 pub use mapping::{InvalidMapping, Source};
 pub(crate) use own_answers::OwnAnswers;
 pub use template::{Template, UnsupportedTemplate};

@@ -4,7 +4,7 @@
 //! next request on, and what was acknowledged is on disk. All calls block on the database.
 
 mod counted;
-mod import;
+pub(crate) mod import;
 mod plans;
 mod reports;
 mod untold;

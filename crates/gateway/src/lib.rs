@@ -15,6 +15,8 @@ mod context;
 pub mod exchange;
 mod fleet;
 mod forwarded;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod integration;
 pub mod key;
 pub mod keys;

@@ -113,7 +113,7 @@ struct Mapped {
 
 /// Where a request goes.
 #[derive(Debug)]
-enum Target {
+pub(crate) enum Target {
     /// The same for every request.
     Fixed(Uri),
     /// Made for each one.
@@ -121,7 +121,7 @@ enum Target {
 }
 
 #[derive(Debug)]
-enum UriPiece {
+pub(crate) enum UriPiece {
     Text(String),
     Parameter { source: Source, is_greedy: bool },
     StageVariable(String),
@@ -230,13 +230,7 @@ impl HttpBackend {
     }
 
     fn uri(&self, facts: &Facts<'_>) -> Result<Uri, GatewayAnswer> {
-        let uri = match &self.target {
-            Target::Fixed(uri) => uri.clone(),
-            Target::Template(pieces) => {
-                let text: Option<String> = pieces.iter().map(|piece| piece.text(facts)).collect();
-                text.and_then(|text| text.parse().ok()).ok_or(GatewayAnswer::InternalServerError)?
-            }
-        };
+        let uri = self.target.uri(facts).ok_or(GatewayAnswer::InternalServerError)?;
         let own = uri.query().unwrap_or_default();
         let mut pairs = String::from(own);
         let mut push = |text: &str| {
@@ -313,7 +307,15 @@ fn tidy(headers: &mut HeaderMap) {
 }
 
 impl Target {
-    fn compile(uri: &str, resource_path: &str, path: &HashMap<String, Source>) -> Result<Target, CompileError> {
+    /// The URL for a request; `None` where what it is made of is not there, or makes none.
+    pub(crate) fn uri(&self, facts: &Facts<'_>) -> Option<Uri> {
+        match self {
+            Target::Fixed(uri) => Some(uri.clone()),
+            Target::Template(pieces) => pieces.iter().map(|piece| piece.text(facts)).collect::<Option<String>>()?.parse().ok(),
+        }
+    }
+
+    pub(crate) fn compile(uri: &str, resource_path: &str, path: &HashMap<String, Source>) -> Result<Target, CompileError> {
         let greedy = resource_path.rsplit('/').next().and_then(parameter_name).and_then(|name| name.strip_suffix('+'));
         let (mut pieces, mut rest) = (Vec::new(), uri);
         while let Some(open) = rest.find('{') {
