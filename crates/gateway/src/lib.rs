@@ -12,6 +12,7 @@ pub mod apis;
 mod backend;
 pub mod cache;
 mod context;
+mod doorstep;
 pub mod exchange;
 mod fleet;
 mod forwarded;
