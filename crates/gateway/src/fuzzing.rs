@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use frontdesk_store::{Deployment, IntegrationType, Method, Resource};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
@@ -20,6 +20,7 @@ use crate::key;
 use crate::keys::import;
 use crate::metrics::Metrics;
 use crate::route::{Deployed, RouteMaker, RouteTable};
+use crate::stage_logs::StageLogs;
 use crate::trace::Trace;
 
 /// The resources of the API that routes lead to.
@@ -103,6 +104,7 @@ fn routes() -> &'static RouteTable {
             metrics: Metrics::register(&mut Registry::default()),
             backends: Backends::new(HashMap::new()).expect("this machine has certificate authorities"),
             cache: CacheSettings { scope: CacheScope::PerKey, bytes_max: 1 << 20 },
+            logs: Arc::new(StageLogs::nowhere()),
             seeded: "seeded".to_owned(),
         };
         let deployed = |api_id: &str| {

@@ -33,6 +33,7 @@ pub mod quota;
 pub mod route;
 mod serve;
 mod span;
+pub mod stage_logs;
 mod strangers;
 pub mod throttle;
 pub mod tls;

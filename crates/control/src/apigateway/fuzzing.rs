@@ -9,6 +9,7 @@ use bytes::Bytes;
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
 use frontdesk_gateway::metrics::Metrics;
+use frontdesk_gateway::stage_logs::{OpenSink, StageLogs};
 use frontdesk_gateway::{ApiService, Backends, KeyService};
 use frontdesk_store::{ApiKeyChange, RestApi, SealKey, Stage, Store, UsagePlan};
 use serde_json::{Value, json};
@@ -45,11 +46,17 @@ impl PatchBench {
         let backends = Backends::new(HashMap::new()).expect("this machine has certificate authorities");
         let cache = CacheSettings { scope: CacheScope::PerKey, bytes_max: 1 << 20 };
         let account = "000000000000".to_owned();
-        let apis = ApiService::open(store.clone(), account, API_ID.to_owned(), backends, cache, metrics).expect("the database is new");
+        let find = |arn: &str| -> Result<OpenSink, String> {
+            let is_known = arn.starts_with("arn:aws:logs:");
+            if is_known { Ok(Box::new(|| Ok(Box::new(|_| {})))) } else { Err("Invalid ARN specified in the request".to_owned()) }
+        };
+        let logs = Arc::new(StageLogs::new(account.clone(), Box::new(find)));
+        let apis =
+            ApiService::open(store.clone(), account, API_ID.to_owned(), backends, cache, logs, metrics).expect("the database is new");
         let keys = KeyService::open(store.clone(), true, None, NOW_UNIX).expect("the database is new");
         let rooms = Rooms { apis: Arc::new(apis), keys: Arc::new(keys) };
         let proxy_arn = "arn:aws:lambda:us-east-1:000000000000:function:proxy".to_owned();
-        let seed = AgentApi { id: API_ID.to_owned(), stage: "prod".to_owned(), proxy_arn, cache_ttl_s: 0 };
+        let seed = AgentApi { id: API_ID.to_owned(), stage: "prod".to_owned(), proxy_arn, cache_ttl_s: 0, stream_timeout_ms: 29_000 };
         rooms.apis.put_agent_api(&seed, NOW_UNIX).expect("the API is sound");
         let plan = json!({
             "name": "plan",

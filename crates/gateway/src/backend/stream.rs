@@ -5,26 +5,31 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::integration::BoxError;
 
+/// API Gateway's bounds on a streamed answer: between two pieces, and in all.
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
 /// A body with a bound between two pieces and one in all; over either it breaks off, so that its reader knows that it is not whole.
-pub(crate) struct TimedBody {
-    body: Incoming,
+pub(crate) struct TimedBody<B> {
+    body: B,
     idle: Pin<Box<Sleep>>,
     idle_timeout: Duration,
     ends: Instant,
 }
 
-impl TimedBody {
-    pub(crate) fn new(body: Incoming, idle_timeout: Duration, timeout: Duration) -> TimedBody {
+impl<B> TimedBody<B> {
+    pub(crate) fn new(body: B) -> TimedBody<B> {
+        let (idle_timeout, timeout) = (STREAM_IDLE_TIMEOUT, STREAM_TIMEOUT);
         TimedBody { body, idle: Box::pin(tokio::time::sleep(idle_timeout)), idle_timeout, ends: Instant::now() + timeout }
     }
 }
 
-impl HttpBody for TimedBody {
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> HttpBody for TimedBody<B> {
     type Data = Bytes;
     type Error = BoxError;
 
