@@ -16,13 +16,25 @@ const FORMAT_BYTES_MAX: usize = 3072;
 
 /// What opens a destination.
 pub type OpenSink = Box<dyn FnOnce() -> io::Result<LogSink>>;
-/// Finds what opens the destination of an ARN; nothing is opened yet. The error is what the owner of the stage is told.
-pub type FindSink = Box<dyn Fn(&str) -> Result<OpenSink, String> + Send + Sync>;
+/// The destinations that there are.
+pub trait Destinations: Send + Sync + 'static {
+    /// Finds what opens the destination of an ARN; nothing is opened yet.
+    ///
+    /// # Errors
+    /// What the owner of the stage is told.
+    fn find(&self, arn: &str) -> Result<OpenSink, String>;
+}
+
+impl<Find: Fn(&str) -> Result<OpenSink, String> + Send + Sync + 'static> Destinations for Find {
+    fn find(&self, arn: &str) -> Result<OpenSink, String> {
+        self(arn)
+    }
+}
 
 /// Where stages' access logs go.
 pub struct StageLogs {
     account_id: String,
-    find: FindSink,
+    destinations: Box<dyn Destinations>,
     /// One writer a destination, however many stages share it.
     writers: Mutex<HashMap<String, Weak<LogWriter>>>,
     lost: Arc<AtomicU64>,
@@ -35,16 +47,16 @@ impl std::fmt::Debug for StageLogs {
 }
 
 impl StageLogs {
-    /// Logs of stages of an account's APIs, whose destinations `find` knows.
+    /// Logs of stages of an account's APIs, which go to these destinations.
     #[must_use]
-    pub fn new(account_id: String, find: FindSink) -> StageLogs {
-        StageLogs { account_id, find, writers: Mutex::default(), lost: Arc::default() }
+    pub fn new(account_id: String, destinations: Box<dyn Destinations>) -> StageLogs {
+        StageLogs { account_id, destinations, writers: Mutex::default(), lost: Arc::default() }
     }
 
     /// Logs for a host without any.
     #[must_use]
     pub fn nowhere() -> StageLogs {
-        StageLogs::new(String::new(), Box::new(|arn| Err(format!("there is no access log at {arn}"))))
+        StageLogs::new(String::new(), Box::new(|arn: &str| Err(format!("there is no access log at {arn}"))))
     }
 
     /// Lines that found a queue full.
@@ -60,7 +72,7 @@ impl StageLogs {
     pub(crate) fn check(&self, settings: &StageAccessLog) -> Result<(), ApiError> {
         format_of(settings).map_err(ApiError::BadRequest)?;
         if !settings.destination_arn.is_empty() {
-            (self.find)(&settings.destination_arn).map(drop).map_err(ApiError::BadRequest)?;
+            self.destinations.find(&settings.destination_arn).map(drop).map_err(ApiError::BadRequest)?;
         }
         Ok(())
     }
@@ -87,7 +99,7 @@ impl StageLogs {
         if let Some(writer) = writers.get(arn).and_then(Weak::upgrade) {
             return Ok(writer);
         }
-        let open = (self.find)(arn)?;
+        let open = self.destinations.find(arn)?;
         let writer = open().and_then(|sink| LogWriter::start(sink, self.lost.clone())).map_err(|error| error.to_string())?;
         let writer = Arc::new(writer);
         writers.insert(arn.to_owned(), Arc::downgrade(&writer));

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use frontdesk_store::{Integration as Definition, IntegrationType};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Body as HttpBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -23,6 +22,7 @@ use super::facts::{Facts, query_pairs};
 use super::mapping::Source;
 use super::stream::TimedBody;
 use crate::answer::GatewayAnswer;
+use crate::exchange::Exchange;
 use crate::integration::{Body, BoxError, Caller, Integration, IntegrationError, RoleArn};
 use crate::path_tree::parameter_name;
 
@@ -180,34 +180,43 @@ impl HttpBackend {
 
     /// Calls the server and answers as it does, or as the mappings say. `time_left` is the gateway's own bound for an answer that is not streamed.
     pub(crate) async fn call(&self, body: Bytes, facts: &Facts<'_>, time_left: Duration) -> Result<Response<Body>, GatewayAnswer> {
-        let mut outgoing = self.request(body, facts)?;
-        let request_id = facts.exchange.request_id;
+        let outgoing = self.request(body, facts)?;
         let timeout = if self.is_streaming { self.timeout } else { self.timeout.min(time_left) };
         let calling = async {
-            match &self.way {
-                Way::Network(client) => {
-                    let response = client.request(outgoing).await.map_err(|error| {
-                        tracing::warn!(%request_id, error = &error as &dyn std::error::Error, "backend failed");
-                        GatewayAnswer::EndpointUnreachable
-                    })?;
-                    self.answer(response, facts).await
-                }
-                Way::Service(service, role_arn) => {
-                    outgoing.extensions_mut().insert(role_arn.clone());
-                    outgoing.extensions_mut().insert(Caller::of(facts.exchange, self.is_streaming, timeout));
-                    let outgoing = outgoing.map(|body| body.map_err(|never| match never {}).boxed_unsync());
-                    let response = service.call(outgoing).await.map_err(|error| match error {
-                        IntegrationError::TimedOut => GatewayAnswer::EndpointTimeout,
-                        IntegrationError::Failed(error) => {
-                            tracing::error!(%request_id, error = &*error as &dyn std::error::Error, "a service of AWS could not be called");
-                            GatewayAnswer::InternalServerError
-                        }
-                    })?;
-                    self.answer(response, facts).await
-                }
-            }
+            let response = self.send(outgoing, facts.exchange, timeout).await?;
+            self.answer(response, facts).await
         };
         tokio::time::timeout(timeout, calling).await.unwrap_or(Err(GatewayAnswer::EndpointTimeout))
+    }
+
+    async fn send(
+        &self,
+        mut outgoing: Request<Full<Bytes>>,
+        exchange: &Exchange,
+        timeout: Duration,
+    ) -> Result<Response<Body>, GatewayAnswer> {
+        let request_id = exchange.request_id;
+        match &self.way {
+            Way::Network(client) => {
+                let answered = client.request(outgoing).await.map_err(|error| {
+                    tracing::warn!(%request_id, error = &error as &dyn std::error::Error, "backend failed");
+                    GatewayAnswer::EndpointUnreachable
+                });
+                Ok(answered?.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+            }
+            Way::Service(service, role_arn) => {
+                outgoing.extensions_mut().insert(role_arn.clone());
+                outgoing.extensions_mut().insert(Caller::of(exchange, self.is_streaming, timeout));
+                let outgoing = outgoing.map(|body| body.map_err(|never| match never {}).boxed_unsync());
+                service.call(outgoing).await.map_err(|error| match error {
+                    IntegrationError::TimedOut => GatewayAnswer::EndpointTimeout,
+                    IntegrationError::Failed(error) => {
+                        tracing::error!(%request_id, error = &*error as &dyn std::error::Error, "a service of AWS could not be called");
+                        GatewayAnswer::InternalServerError
+                    }
+                })
+            }
+        }
     }
 
     fn request(&self, body: Bytes, facts: &Facts<'_>) -> Result<Request<Full<Bytes>>, GatewayAnswer> {
@@ -293,10 +302,7 @@ impl HttpBackend {
         Uri::from_parts(parts).map_err(|_| GatewayAnswer::InternalServerError)
     }
 
-    async fn answer<B>(&self, response: Response<B>, facts: &Facts<'_>) -> Result<Response<Body>, GatewayAnswer>
-    where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
-    {
+    async fn answer(&self, response: Response<Body>, facts: &Facts<'_>) -> Result<Response<Body>, GatewayAnswer> {
         let (mut parts, body) = response.into_parts();
         // What the backend speaks is its own business; the caller's connection has its own version.
         parts.version = Version::default();
@@ -305,11 +311,10 @@ impl HttpBackend {
             return Ok(Response::from_parts(parts, TimedBody::new(body).boxed_unsync()));
         }
         // An answer is read to its end before it begins here, so that one that breaks off is an error and not half an answer.
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
+        let body = whole(body).await.map_err(|error| {
             tracing::warn!(request_id = %facts.exchange.request_id, error = &*error as &dyn std::error::Error, "backend's answer is not whole");
             GatewayAnswer::EndpointUnreachable
         })?;
-        let body = body.to_bytes();
         match &self.mapped {
             Some(mapped) => mapped.answer.answer(Some(parts.status), Some(&parts.headers), body, facts),
             None => {
@@ -319,6 +324,19 @@ impl HttpBackend {
             }
         }
     }
+}
+
+/// Reads an answer that must not be longer than API Gateway's bound.
+async fn whole(mut body: Body) -> Result<Bytes, BoxError> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if whole.len() + data.len() > ANSWER_BYTES_MAX {
+            return Err(format!("it is longer than {ANSWER_BYTES_MAX} bytes").into());
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
 }
 
 /// Takes out what speaks of the connection: the headers that always do, and those that `Connection` names.
