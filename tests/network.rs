@@ -57,6 +57,28 @@ async fn tls_is_spoken_and_a_new_certificate_is_taken_up() {
 
     check_refused(&host, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "400", "call https://").await;
 
+    // The command line knows the host's own certificate, whatever name it is for; another is trusted by file, and a stranger's not at all.
+    let asked = async |flags: &[&str]| host.run(&[&["ask", "How do I activate roaming?"], flags].concat()).await;
+    for flags in [&[][..], &["--ca", &certificate], &["--url", &host.ready.endpoint, "--key", host.key(), "--ca", &certificate]] {
+        let ran = asked(flags).await;
+        assert!(ran.code == Some(0) && ran.stdout.contains("roaming"), "{flags:?}: {ran:?}");
+    }
+    let log = std::fs::read_to_string(folder.path().join(".frontdesk/logs/access.log")).unwrap();
+    assert!(log.lines().last().unwrap().contains(r#""protocol":"HTTP/2.0""#), "{log}");
+    let stranger = tempfile::tempdir().unwrap();
+    certify(stranger.path()).await;
+    let other = stranger.path().join("certificate.pem");
+    for (flags, reason) in [
+        (&["--ca", other.to_str().unwrap()][..], "is not trusted: name a file of those to trust with --ca FILE"),
+        (&["--url", &host.ready.endpoint, "--key", host.key()], "is not trusted"),
+        (&["--ca", &key], "holds no certificate in PEM form"),
+        (&["--ca", "nowhere.pem"], "failed to read certificates from nowhere.pem"),
+        (&["--url", &host.ready.endpoint], "name one for https://"),
+    ] {
+        let ran = asked(flags).await;
+        assert!(ran.code == Some(1) && ran.stderr.contains(reason), "{flags:?}: {ran:?}");
+    }
+
     // The old certificate is not trusted by who trusts the new one alone, until the host has read it.
     certify(folder.path()).await;
     while curl(&host, &["--cacert", &certificate]).await.is_none() {
