@@ -158,6 +158,8 @@ def an_api_in_front_of_a_server():
         here = dict(restApiId=api_id, resourceId=picky, httpMethod="GET", statusCode=status)
         api.put_method_response(**here)
         api.put_integration_response(**here, **({"selectionPattern": pattern} if pattern else {}))
+    by_query = {"integration.request.path.how": "method.request.querystring.how"}
+    method(api_id, resource(api_id, "by-query"), "GET", type="HTTP_PROXY", integrationHttpMethod="GET", uri=BACKEND + "/in/{how}/end", requestParameters=by_query)
     away = resource(api_id, "away")
     method(api_id, away, "GET", type="HTTP_PROXY", integrationHttpMethod="GET", uri="http://127.0.0.1:9/")
 
@@ -181,6 +183,11 @@ def an_api_in_front_of_a_server():
         prepared = requests.Request("GET", "http://x").prepare()
         prepared.url = f"{GATEWAY}/restapis/{api_id}/v1/_user_request_{path}"
         expect(f"{path} leads nowhere", out.send(prepared, timeout=40).status_code, 403)
+
+    expect("a part of the path from the query", call(api_id, "v1", "/by-query?how=a/b").json()["path"], "/in/a%2Fb/end?how=a/b")
+    for how in ["..", "a/../..", "%2e", "..%5Cb", "a%00"]:
+        out = call(api_id, "v1", f"/by-query?how={how}")
+        expect(f"{how} leads nowhere", (out.status_code, out.json()), (400, {"message": "Invalid request parameters"}))
 
     made = call(api_id, "v1", "/orders/A-7", "POST", json={"note": {"text": "soon"}})
     expect("HTTP: status and header", (made.status_code, made.headers["x-from"]), (201, "one"))

@@ -175,7 +175,7 @@ pub fn mapping(input: &[u8]) {
     let _ = source.value(&facts);
     let sources = HashMap::from([("value".to_owned(), source)]);
     let target = HttpTarget::compile("http://backend.test/base/{value}/end", "/orders/{value}", &sources).expect("it is a URL");
-    let Some(uri) = target.uri(&facts) else { return };
+    let Ok(uri) = target.uri(&facts) else { return };
     assert_eq!(uri.authority().map(http::uri::Authority::as_str), Some("backend.test"), "{uri}");
     let segments: Vec<&str> = uri.path().split('/').collect();
     assert!(matches!(segments[..], ["", "base", value, "end"] if !is_dots(value)), "{uri}");

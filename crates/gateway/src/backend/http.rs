@@ -24,7 +24,7 @@ use super::stream::TimedBody;
 use crate::answer::GatewayAnswer;
 use crate::exchange::Exchange;
 use crate::integration::{Body, BoxError, Caller, Integration, IntegrationError, RoleArn};
-use crate::path_tree::parameter_name;
+use crate::path_tree::{leads_out, parameter_name};
 
 /// API Gateway's bound on an answer that is not streamed.
 const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
@@ -270,7 +270,7 @@ impl HttpBackend {
     }
 
     fn uri(&self, facts: &Facts<'_>) -> Result<Uri, GatewayAnswer> {
-        let uri = self.target.uri(facts).ok_or(GatewayAnswer::InternalServerError)?;
+        let uri = self.target.uri(facts)?;
         let own = uri.query().unwrap_or_default();
         let mut pairs = String::from(own);
         let mut push = |text: &str| {
@@ -371,11 +371,18 @@ fn tidy(headers: &mut HeaderMap) {
 }
 
 impl Target {
-    /// The URL for a request; `None` where what it is made of is not there, or makes none.
-    pub(crate) fn uri(&self, facts: &Facts<'_>) -> Option<Uri> {
+    /// The URL for a request.
+    ///
+    /// # Errors
+    /// [`GatewayAnswer::BadParameters`] for a value of the caller's that would name another place; [`GatewayAnswer::InternalServerError`] where what it is made of
+    /// is not there, or makes none.
+    pub(crate) fn uri(&self, facts: &Facts<'_>) -> Result<Uri, GatewayAnswer> {
         match self {
-            Target::Fixed(uri) => Some(uri.clone()),
-            Target::Template(pieces) => pieces.iter().map(|piece| piece.text(facts)).collect::<Option<String>>()?.parse().ok(),
+            Target::Fixed(uri) => Ok(uri.clone()),
+            Target::Template(pieces) => {
+                let text: String = pieces.iter().map(|piece| piece.text(facts)).collect::<Result<_, _>>()?;
+                text.parse().map_err(|_| GatewayAnswer::InternalServerError)
+            }
         }
     }
 
@@ -410,17 +417,20 @@ impl Target {
 }
 
 impl UriPiece {
-    fn text(&self, facts: &Facts<'_>) -> Option<String> {
+    fn text(&self, facts: &Facts<'_>) -> Result<String, GatewayAnswer> {
+        let absent = GatewayAnswer::InternalServerError;
         match self {
-            UriPiece::Text(text) => Some(text.clone()),
-            UriPiece::StageVariable(name) => facts.stage_variable(name).map(str::to_owned),
-            UriPiece::Parameter { source, is_greedy: false } => {
-                source.value(facts).map(|value| utf8_percent_encode(&value, SEGMENT).to_string())
+            UriPiece::Text(text) => Ok(text.clone()),
+            UriPiece::StageVariable(name) => facts.stage_variable(name).map(str::to_owned).ok_or(absent),
+            UriPiece::Parameter { source, is_greedy } => {
+                let value = source.value(facts).ok_or(absent)?;
+                // Parts of the path were looked at when its method was found; a query or a header says what it likes.
+                if leads_out(&value) {
+                    return Err(GatewayAnswer::BadParameters);
+                }
+                let encode = |segment: &str| utf8_percent_encode(segment, SEGMENT).to_string();
+                Ok(if *is_greedy { value.split('/').map(encode).collect::<Vec<_>>().join("/") } else { encode(&value) })
             }
-            UriPiece::Parameter { source, is_greedy: true } => source.value(facts).map(|value| {
-                let segments: Vec<String> = value.split('/').map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()).collect();
-                segments.join("/")
-            }),
         }
     }
 }
