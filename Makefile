@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/frontdesk-target
 FRONTDESK := $(CARGO_TARGET_DIR)/release/frontdesk
 VENV := $(CARGO_TARGET_DIR)/test-venv
 
-.PHONY: up test check bench bench-gateway bench-runtime bench-retrieval acceptance build measured model test-tools
+.PHONY: up test check fuzz bench bench-gateway bench-runtime bench-retrieval acceptance build measured model test-tools
 
 up: build model
 	$(FRONTDESK) up --faq examples/lauki_qna.csv
@@ -30,6 +30,16 @@ check:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --workspace -- -D warnings -D clippy::unwrap_used
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+# One target after the other; see fuzz/README.md.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= route mapping import patch
+fuzz:
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=4096 -print_final_stats=1 || exit 1; \
+	done
 
 bench: measured
 	bench/run.sh "$(FRONTDESK)"

@@ -164,6 +164,15 @@ async fn a_plan_has_its_own_speed_quota_and_methods() {
     run(&host, &["plans", "add", "ThirdPartyUsagePlan", "k"]).await;
     assert_eq!(status(&host, &key).await, 200);
     check_refused(&host, &["plans", "remove", "small", "k"], "no usage plan has the id or name small").await;
+    let monday = ["plans", "create", "from-monday", "--quota", "3", "--period", "week", "--offset", "1"];
+    assert!(run(&host, &monday).await.contains("3 a week from Monday"));
+    host.end("-INT").await;
+    let host = setup().start(folder.path()).await;
+    let list = host.run_json(&["plans", "list", "--json"]).await;
+    let plan = list["usage_plans"].as_array().unwrap().iter().find(|plan| plan["name"] == "from-monday").unwrap();
+    assert_eq!(plan["quota"], json!({ "limit": 3, "period": "WEEK", "offset": 1 }));
+    check_refused(&host, &["plans", "update", "from-monday", "--quota", "3", "--offset", "1"], "offset must be zero in the DAY period")
+        .await;
     check_refused(&host, &["plans", "create", "wrong", "--method-throttle", "invoke=1:1"], "`invoke` is no method").await;
 }
 

@@ -13,6 +13,8 @@ mod operation;
 mod serve;
 mod timestamp;
 
+#[cfg(any(test, fuzzing))]
+pub use apigateway::fuzzing;
 pub use host_api::{
     ActorUsageDocument, AgentDocument, AgentEndpointDocument, AgentList, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota,
     GoBackRequest, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys, IsolationDocument, KeyDocument, KeyList, KeyUsageDocument,

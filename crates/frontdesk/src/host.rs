@@ -20,6 +20,7 @@ use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
 use frontdesk_gateway::metrics::{self, Metrics};
+use frontdesk_gateway::stage_logs::StageLogs;
 use frontdesk_gateway::tls::Tls;
 use frontdesk_gateway::{
     ApiService, Backends, CreatedKey, Fleet, Gateway, GatewayLimits, Integration, KeyService, LeaseDesk, Listener, ListenerLimits,
@@ -39,12 +40,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::agent_metrics::AgentMetrics;
+use crate::agentcore_calls::{self, AgentCoreCalls};
 use crate::front_door::FrontDoor;
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
 use crate::settings::{self, CacheScopeSetting, OnOutageSetting, QuotaPeriodSetting, RuntimeHostSettings, Settings};
+use crate::stage_logs::LogGroupFiles;
 use crate::transport::{ControlEnd, InProcess};
 
+/// The role of the proxy, and the one that methods with AgentCore straight behind them name.
+const PROXY_ROLE: &str = "AgentCoreLambdaProxyRole";
+const GATEWAY_ROLE: &str = "AgentCoreGatewayRole";
 /// The name of the function that is the proxy: the host's own, not one that anybody deployed.
 const PROXY: &str = "frontdesk-proxy";
 /// Variables that every agent inherits: where programs, homes, certificates and proxies are. For the host's own see [`is_for_own_agent`].
@@ -114,7 +120,8 @@ impl Host {
 
         let front_agent = settings.gateway.agent.clone().unwrap_or_else(|| agent_runtime_arn.name().to_owned());
         let proxy_role = proxy_role(settings, &front_agent)?;
-        let identities = Identities::new([root(&root_key), proxy_role.clone()]);
+        let gateway_role = gateway_role(settings)?;
+        let identities = Identities::new([root(&root_key), proxy_role.clone(), gateway_role.clone()]);
         let status = StatusSource {
             gateway: run.gateway.clone(),
             endpoint: run.endpoint.clone(),
@@ -128,6 +135,7 @@ impl Host {
         };
         let mut registry = Registry::default();
         let access_log = access_log(settings, data_folder.path())?.map(Arc::new);
+        let stage_logs = Arc::new(StageLogs::new(settings.account_id.clone(), Box::new(LogGroupFiles::new(data_folder.path()))));
         registry.register_collector(Box::new(AgentMetrics(runtimes.clone())));
         let metrics = Metrics::register(&mut registry);
         let fleet = Fleet::new(keys.clone(), Gauge::default());
@@ -147,16 +155,24 @@ impl Host {
         let control_listener =
             Listener { socket: control_listener, limits: ListenerLimits::default(), tls: None, connections: Default::default() };
         let observers = Observers { access_log, metrics: metrics.clone(), spans: spans.clone() };
-        let metrics_page = metrics_page(registry, &observers);
+        let metrics_page = metrics_page(registry, &observers, &stage_logs);
         let metrics_source = settings.control.metrics.then(|| {
             let metrics_page = metrics_page.clone();
             Box::new(move || metrics_page()) as MetricsSource
         });
         let control_end = ControlEnd::default();
+        let transport = Arc::new(InProcess::new(control_end.clone()));
+        let role_arn = |name: &str| format!("arn:aws:iam::{}:role/{name}", settings.account_id);
+        let agentcore: Arc<dyn Integration> = Arc::new(AgentCoreCalls {
+            region: settings.region.clone(),
+            endpoint: run.control.clone(),
+            roles: Arc::new([(role_arn(PROXY_ROLE), proxy_role.credentials.clone()), (role_arn(GATEWAY_ROLE), gateway_role.credentials)]),
+            signing_keys: Arc::default(),
+            transport: transport.clone(),
+        });
         let front_door = {
             let (control, prompt_chars_max) = (run.control.clone(), settings.gateway.prompt_chars_max);
-            let (credentials, transport) = (proxy_role.credentials, Arc::new(InProcess::new(control_end.clone())));
-            let spans = spans.clone();
+            let (credentials, spans) = (proxy_role.credentials, spans.clone());
             let make = move |arn: &AgentRuntimeArn| {
                 let settings = ProxySettings {
                     agent_runtime_arn: arn.clone(),
@@ -171,13 +187,14 @@ impl Host {
         let proxy_arn = format!("arn:aws:lambda:{}:{}:function:{PROXY}", settings.region, settings.account_id);
         let function: Arc<dyn Integration> = Arc::new(front_door);
         let backends = Backends::new(HashMap::from([(proxy_arn.clone(), function)]))
-            .context("failed to read this machine's certificate authorities (SSL_CERT_FILE names others)")?;
+            .context("failed to read this machine's certificate authorities (SSL_CERT_FILE names others)")?
+            .with_services(HashMap::from([(agentcore_calls::SERVICE.to_owned(), agentcore)]));
         let cache = cache_settings(settings);
-        let apis = ApiService::open(store.clone(), settings.account_id.clone(), rest_api_id.clone(), backends, cache, metrics)?;
+        let apis = ApiService::open(store.clone(), settings.account_id.clone(), rest_api_id.clone(), backends, cache, stage_logs, metrics)?;
         let apis = Arc::new(apis);
         let stage = settings.gateway.stage.clone();
-        let cache_ttl_s = settings.gateway.cache_ttl_s;
-        seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s }, now_unix)?;
+        let (cache_ttl_s, stream_timeout_ms) = (settings.gateway.cache_ttl_s, settings.gateway.stream_timeout_ms);
+        seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s, stream_timeout_ms }, now_unix)?;
         let region = settings.region.clone();
         let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis.clone(), status, metrics_source);
         let control = Arc::new(control.with_spans(spans));
@@ -300,6 +317,7 @@ fn run_file(settings: &Settings, gateway: &TcpListener, control: &TcpListener) -
         gateway,
         control: format!("http://{}", control.local_addr()?),
         region: settings.region.clone(),
+        certificate: settings.gateway.tls_certificate.as_ref().map(std::path::absolute).transpose()?,
     })
 }
 
@@ -430,9 +448,22 @@ fn root(key: &AccessKey) -> Principal {
     Principal { arn: key.principal.clone(), credentials, policies: Vec::new(), is_root: true }
 }
 
-/// The proxy's role: it may invoke the agent of this name and nothing else. Its access key lives as long as the process.
+/// The proxy's role: it may invoke the agent of this name and nothing else.
 fn proxy_role(settings: &Settings, agent: &str) -> anyhow::Result<Principal> {
-    let arn = format!("arn:aws:sts::{}:assumed-role/AgentCoreLambdaProxyRole/AgentCoreProxy", settings.account_id);
+    // The random end of its id, which changes when it is destroyed and launched again, and its endpoints. No name holds a hyphen.
+    let agent = format!("arn:aws:bedrock-agentcore:{}:{}:runtime/{agent}-*", settings.region, settings.account_id);
+    invoking_role(settings, &format!("{PROXY_ROLE}/AgentCoreProxy"), &[agent])
+}
+
+/// The role that integrations may name as their credentials: it may invoke every agent of the host, and nothing else.
+fn gateway_role(settings: &Settings) -> anyhow::Result<Principal> {
+    let agents = format!("arn:aws:bedrock-agentcore:{}:{}:runtime/*", settings.region, settings.account_id);
+    invoking_role(settings, &format!("{GATEWAY_ROLE}/ApiGateway"), &[agents])
+}
+
+/// A role that may invoke agents. Its access key lives as long as the process.
+fn invoking_role(settings: &Settings, role_and_session: &str, agents: &[String]) -> anyhow::Result<Principal> {
+    let arn = format!("arn:aws:sts::{}:assumed-role/{role_and_session}", settings.account_id);
     let key = seed::new_access_key(&arn)?;
     let policy = serde_json::json!({
         "Version": "2012-10-17",
@@ -440,11 +471,10 @@ fn proxy_role(settings: &Settings, agent: &str) -> anyhow::Result<Principal> {
             "Sid": "InvokeAgentCore",
             "Effect": "Allow",
             "Action": "bedrock-agentcore:InvokeAgentRuntime",
-            // The random end of its id, which changes when it is destroyed and launched again, and its endpoints. No name holds a hyphen.
-            "Resource": format!("arn:aws:bedrock-agentcore:{}:{}:runtime/{agent}-*", settings.region, settings.account_id),
+            "Resource": agents,
         }],
     });
-    let policy = Policy::parse(&policy.to_string()).context("the proxy's own policy is wrong")?;
+    let policy = Policy::parse(&policy.to_string()).context("a role's own policy is wrong")?;
     let credentials = Credentials::new(key.id, key.secret.expose());
     Ok(Principal { arn, credentials, policies: vec![policy], is_root: false })
 }
@@ -483,10 +513,10 @@ fn access_log(settings: &Settings, data_folder: &Path) -> anyhow::Result<Option<
     Ok(Some(AccessLog::start(format, settings.account_id.clone(), sink).context("failed to start the access log's thread")?))
 }
 
-fn metrics_page(registry: Registry, observers: &Observers) -> MetricsPage {
-    let (gateway, access_log) = (observers.metrics.clone(), observers.access_log.clone());
+fn metrics_page(registry: Registry, observers: &Observers, stage_logs: &Arc<StageLogs>) -> MetricsPage {
+    let (gateway, access_log, stage_logs) = (observers.metrics.clone(), observers.access_log.clone(), stage_logs.clone());
     Arc::new(move || {
-        gateway.set_log_lines_lost(access_log.as_ref().map_or(0, |access_log| access_log.lost()));
+        gateway.set_log_lines_lost(access_log.as_ref().map_or(0, |access_log| access_log.lost()) + stage_logs.lost());
         metrics::text(&registry)
     })
 }

@@ -1,16 +1,19 @@
 //! Frontdesk: an AI agent behind a simple API key. One executable with several places to live; this file chooses which.
 
 mod agent_metrics;
+mod agentcore_calls;
 mod cli;
 mod commands;
 mod control_client;
 mod front_door;
 mod host;
+mod https;
 mod otlp;
 mod project;
 mod run_file;
 mod seed;
 mod settings;
+mod stage_logs;
 mod transport;
 
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use frontdesk_agent::ModelChoice;
 use frontdesk_agent::retrieval::SearchKind;
 use frontdesk_gateway::access_log::LogFormat;
+use frontdesk_gateway::apis::edit;
 use frontdesk_store::{FleetAddress, QuotaPeriod, SecretText};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting { path: "gateway.body_bytes_max", help: "A longer request body is refused with 413." },
     Setting { path: "gateway.integration_timeout_ms", help: "An answer must come within this time, else 504; at most 29000, as on AWS." },
+    Setting {
+        path: "gateway.stream_timeout_ms",
+        help: "An answer of `/stream` must begin within this time, else 504; at most 900000. In all it may take 15 minutes, with 5 between two pieces.",
+    },
     Setting { path: "gateway.in_flight_max", help: "Requests worked on at once; one more is turned away with 503." },
     Setting { path: "gateway.connections_max", help: "Connections at once; more wait to be accepted." },
     Setting { path: "gateway.prompt_chars_max", help: "A longer prompt is refused with 400, in characters." },
@@ -134,6 +139,7 @@ pub(crate) struct GatewaySettings {
     pub(crate) body_bytes_max: u64,
     pub(crate) agent: Option<String>,
     pub(crate) integration_timeout_ms: u64,
+    pub(crate) stream_timeout_ms: u64,
     pub(crate) in_flight_max: usize,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_address_max: usize,
@@ -290,6 +296,7 @@ impl Default for GatewaySettings {
             body_bytes_max: limits.body_bytes_max,
             agent: None,
             integration_timeout_ms: u64::try_from(limits.integration_timeout.as_millis()).unwrap_or(u64::MAX),
+            stream_timeout_ms: *edit::TIMEOUT_MS.end(),
             in_flight_max: limits.in_flight_max,
             connections_max: listener.connections_max,
             connections_per_address_max: listener.connections_per_address_max,
@@ -429,6 +436,14 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     }
     if !(50..=29_000).contains(&gateway.integration_timeout_ms) {
         bail!("gateway.integration_timeout_ms is {}; it must be between 50 and 29000", gateway.integration_timeout_ms);
+    }
+    if !edit::STREAM_TIMEOUT_MS.contains(&gateway.stream_timeout_ms) {
+        bail!(
+            "gateway.stream_timeout_ms is {}; it must be between {} and {}",
+            gateway.stream_timeout_ms,
+            edit::STREAM_TIMEOUT_MS.start(),
+            edit::STREAM_TIMEOUT_MS.end()
+        );
     }
     if !usage_plan.rate_limit.is_finite() || usage_plan.rate_limit < 0.0 {
         bail!("usage_plan.rate_limit is {}; it must be 0 (unlimited) or more", usage_plan.rate_limit);
@@ -598,6 +613,7 @@ mod tests {
         check_refused(&[("FRONTDESK_FLEET_ON_OUTAGE", "ajar")], "FRONTDESK_FLEET_ON_OUTAGE");
         check_refused(&[("FRONTDESK_USAGE_PLAN_QUOTA_PERIOD", "YEAR")], "FRONTDESK_USAGE_PLAN_QUOTA_PERIOD");
         check_refused(&[("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "30000")], "between 50 and 29000");
+        check_refused(&[("FRONTDESK_GATEWAY_STREAM_TIMEOUT_MS", "900001")], "between 50 and 900000");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::answer::GatewayAnswer;
 use crate::lease::ChargeRefused;
 use crate::limits::{LimitsLeft, QuotaLeft};
 use crate::meter::Meter;
-use crate::quota::{day_of, span_of};
+use crate::quota::day_of;
 use crate::throttle::TokenBucket;
 
 /// How long a caller waits for the next slice of a quota: a refill takes milliseconds, and `Retry-After` counts in seconds.
@@ -204,7 +204,7 @@ fn charge(entry: &PlanEntry, now: Now) -> Result<(), GatewayAnswer> {
     let charged = entry.meter.charge(entry.plan.quota, today);
     charged.map(drop).map_err(|refused| match refused {
         ChargeRefused::Spent => {
-            let span = span_of(entry.meter.period, today);
+            let span = entry.meter.calendar.span(today);
             GatewayAnswer::LimitExceeded { retry_after: Duration::from_secs(span.seconds_left(now.unix_seconds())) }
         }
         ChargeRefused::AwaitingLease => GatewayAnswer::TooManyRequests { retry_after: LEASE_RETRY_AFTER },
@@ -215,7 +215,7 @@ fn charge(entry: &PlanEntry, now: Now) -> Result<(), GatewayAnswer> {
 fn limits_left(entry: &PlanEntry, now: Now) -> LimitsLeft {
     let today = day_of(now.unix_seconds());
     let quota_left = |quota: Quota| {
-        let span = span_of(entry.meter.period, today);
+        let span = entry.meter.calendar.span(today);
         QuotaLeft {
             quota: Quota { limit: entry.meter.limit(quota, today), ..quota },
             remaining: entry.meter.left(quota, today),
@@ -247,7 +247,7 @@ mod tests {
             name: "plan".to_owned(),
             description: String::new(),
             throttle: Some(Throttle { rate_limit: 1.0, burst_limit }),
-            quota: Some(Quota { limit: quota_limit, period: QuotaPeriod::Day }),
+            quota: Some(Quota { limit: quota_limit, period: QuotaPeriod::Day, offset: 0 }),
             stages: vec![PlanStage { stage: stage.clone(), method_throttles: Default::default() }],
             key_ids: Vec::new(),
         });

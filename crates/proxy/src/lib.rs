@@ -253,13 +253,20 @@ impl Proxy {
         if let Some(tracestate) = &caller.tracestate {
             headers.insert("tracestate", tracestate.clone());
         }
-        let agent_ms = u64::try_from(less_hops(caller.time_left, 2).as_millis()).unwrap_or(u64::MAX);
-        headers.insert(HeaderName::from_static(DEADLINE_HEADER), HeaderValue::from(agent_ms));
+        let (deadline, agent_ms) = deadline_header(caller.time_left);
+        headers.insert(deadline, agent_ms);
         let (mut parts, ()) = request.into_parts();
         let scope = Scope { region: self.settings.agent_runtime_arn.region(), service: SERVICE };
         sigv4::sign(&mut parts, &BodyHash::of(&payload), &self.credentials, scope, &self.signing_keys, now)?;
         Ok(Request::from_parts(parts, http_body_util::Full::new(payload)))
     }
+}
+
+/// What tells an agent how long it has, of the time that is left for a caller's answer.
+#[must_use]
+pub fn deadline_header(time_left: Duration) -> (HeaderName, HeaderValue) {
+    let agent_ms = u64::try_from(less_hops(time_left, 2).as_millis()).unwrap_or(u64::MAX);
+    (HeaderName::from_static(DEADLINE_HEADER), HeaderValue::from(agent_ms))
 }
 
 /// Tells what came of a call: AgentCore's status, none when it could not be reached, or that the time was up.
