@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use frontdesk_aws::policy::{self, Context, Decision, Policy};
+use frontdesk_aws::policy::{self, Context, Decision, Policy, PolicyKind};
 use frontdesk_aws::{AccessKeyId, Credentials, ServiceError};
 
 /// Someone who signs requests.
@@ -33,7 +33,7 @@ impl Principal {
             resources.iter().map(|resource| policy::evaluate(&self.policies, action, resource, &context)).collect();
         let strongest = [Decision::ExplicitDeny, Decision::Allowed].into_iter().find(|decision| decisions.contains(decision));
         let named = resources.first().copied().unwrap_or("*");
-        strongest.unwrap_or(Decision::ImplicitDeny).require(&self.arn, action, named)
+        strongest.unwrap_or(Decision::ImplicitDeny).require(PolicyKind::Identity, &self.arn, action, named)
     }
 }
 
