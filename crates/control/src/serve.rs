@@ -1,10 +1,12 @@
 //! One request through control: read, verified, judged, performed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use frontdesk_aws::ServiceError;
+use frontdesk_aws::policy::Context;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
+use frontdesk_aws::{AccessKeyId, ServiceError};
 use frontdesk_gateway::metrics::TEXT_TYPE;
 use frontdesk_gateway::{ApiService, KeyService};
 use frontdesk_runtime::{Payload, ResponseBody, RuntimeService};
@@ -14,14 +16,18 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::agentcore_control;
 use crate::apigateway;
 use crate::body::BodyReader;
 use crate::data_plane;
 use crate::host_api::{self, Call, HostRooms, StatusSource};
-use crate::identity::{Identities, Principal};
+use crate::iam;
+use crate::identity::{IdentityService, Principal};
 use crate::operation;
+use crate::query::{self, Parameters, Protocol};
+use crate::sts;
 use crate::timestamp::unix_ms;
 
 /// The longest body of an operation that is no invocation: an import of keys is the largest of them.
@@ -30,10 +36,14 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Writes all metrics, when asked.
 pub type MetricsSource = Box<dyn Fn() -> String + Send + Sync>;
 
+/// Where a request comes from, among its extensions; one that crosses in memory has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallerAddress(pub IpAddr);
+
 /// The control face.
 pub struct Control {
     region: String,
-    identities: Identities,
+    identities: Arc<IdentityService>,
     signing_keys: SigningKeys,
     runtimes: Arc<RuntimeService>,
     keys: Arc<KeyService>,
@@ -55,7 +65,7 @@ impl Control {
     #[must_use]
     pub fn new(
         region: String,
-        identities: Identities,
+        identities: Arc<IdentityService>,
         runtimes: Arc<RuntimeService>,
         keys: Arc<KeyService>,
         apis: Arc<ApiService>,
@@ -119,27 +129,33 @@ impl Control {
             let (payload, hash) = self.bodies.read(body, data_plane::PAYLOAD_BYTES_MAX).await?;
             let principal = self.authenticate(&parts, &hash, data_plane::SERVICE)?;
             let runtime = parameters.first().map(String::as_str).unwrap_or_default();
-            let call = data_plane::Call { operation, runtime, request: &parts, payload, upgrade, principal, span };
+            let call = data_plane::Call { operation, runtime, request: &parts, payload, upgrade, principal: &principal, span };
             data_plane::perform(call, &self.runtimes).await
         } else if let Some((operation, parameters)) = operation::find(agentcore_control::OPERATIONS, &verb, &path) {
             let (parts, body, principal) = self.verified(request, agentcore_control::SERVICE).await?;
             let query = parts.uri.query().unwrap_or_default().to_owned();
             let call = agentcore_control::Call { operation, parameters, query, body, now_ms: unix_ms(now()) };
-            agentcore_control::authorize(principal, &call, &self.runtimes)?;
+            agentcore_control::authorize(&principal, &call, &self.runtimes)?;
             Ok(agentcore_control::perform(call, self.runtimes.clone()).await?.map(full))
         } else if let Some((operation, parameters)) = operation::find(host_api::OPERATIONS, &verb, &path) {
             let (parts, body, principal) = self.verified(request, host_api::HOST_SERVICE).await?;
             let query = parts.uri.query().unwrap_or_default().to_owned();
-            let call = Call { operation, parameters, query, body, principal, now_ms: unix_ms(now()) };
+            let call = Call { operation, parameters, query, body, principal: &principal, now_ms: unix_ms(now()) };
             let rooms = HostRooms { region: &self.region, source: &self.status, runtimes: self.runtimes.clone(), keys: self.keys.clone() };
             Ok(host_api::perform(call, rooms).await?.map(full))
         } else if let Some((operation, parameters)) = operation::find(apigateway::OPERATIONS, &verb, &path) {
             let (parts, body, principal) = self.verified(request, apigateway::SERVICE).await?;
-            apigateway::authorize(principal, &self.region, &verb, &path)?;
+            apigateway::authorize(&principal, &self.region, &verb, &path)?;
             let query = parts.uri.query().unwrap_or_default().to_owned();
             let call = apigateway::Call { operation: operation.id, parameters, query, body, now_unix: now().unix_timestamp() };
             let rooms = apigateway::Rooms { apis: self.apis.clone(), keys: self.keys.clone() };
             Ok(apigateway::perform(call, rooms).await?.map(full))
+        } else if let Some(protocol) = query_service(&request) {
+            let answered = self.query(request, protocol, request_id).await.unwrap_or_else(|error| {
+                tracing::debug!(request_id, code = %error.code, message = error.message, service = protocol.service, "refused");
+                query::refuse(protocol, &error, request_id)
+            });
+            Ok(answered.map(full))
         } else if let Some(metrics) = self.metrics.as_ref().filter(|_| verb == Method::GET && path == "/metrics") {
             let mut response = Response::new(full(metrics().into()));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_TYPE));
@@ -149,20 +165,96 @@ impl Control {
         }
     }
 
+    /// Performs an operation of IAM or STS.
+    async fn query(&self, request: Request<Incoming>, protocol: Protocol, request_id: &str) -> Result<Response<Bytes>, ServiceError> {
+        let (parts, body) = request.into_parts();
+        let (payload, hash) = self.bodies.read(body, BODY_BYTES_MAX).await?;
+        // Both are signed for their own region by some clients, and for the host's by others.
+        let is_global = query::signed_scope(&parts.headers, &parts.uri).is_some_and(|(region, _)| region == iam::REGION);
+        let region = if is_global { iam::REGION } else { &self.region };
+        let principal = self.authenticate_in(&parts, &hash, Scope { region, service: protocol.service })?;
+        let parameters = match parts.method {
+            Method::GET => Parameters::read(parts.uri.query().unwrap_or_default().as_bytes())?,
+            _ => Parameters::read(&in_memory(payload).await?)?,
+        };
+        let action = parameters.get("Action").unwrap_or_default().to_owned();
+        let now_unix = now().unix_timestamp();
+        let unknown = || ServiceError::unknown_operation(format!("Could not find operation {action} of {} here", protocol.service));
+        let result = if protocol == sts::PROTOCOL {
+            let (_, operation) = sts::OPERATIONS.iter().find(|(name, _)| *name == action).ok_or_else(unknown)?;
+            sts::perform(*operation, &parameters, &principal, &self.identities, now_unix)?
+        } else {
+            let operation = iam::OPERATIONS.iter().find(|operation| operation.name == action).ok_or_else(unknown)?;
+            iam::perform(iam::Call { operation, parameters, principal, now_unix }, self.identities.clone()).await?
+        };
+        Ok(query::answer(protocol, &action, &result, request_id))
+    }
+
     /// Reads a request whose body is a document, and finds out who sent it.
-    async fn verified(&self, request: Request<Incoming>, service: &str) -> Result<(Parts, Bytes, &Principal), ServiceError> {
+    async fn verified(&self, request: Request<Incoming>, service: &str) -> Result<(Parts, Bytes, Principal), ServiceError> {
         let (parts, body) = request.into_parts();
         let (payload, hash) = self.bodies.read(body, BODY_BYTES_MAX).await?;
         let principal = self.authenticate(&parts, &hash, service)?;
         Ok((parts, in_memory(payload).await?, principal))
     }
 
-    fn authenticate(&self, request: &Parts, body: &BodyHash, service: &str) -> Result<&Principal, ServiceError> {
-        let scope = Scope { region: &self.region, service };
-        let lookup = |id: &frontdesk_aws::AccessKeyId| self.identities.find(id).map(|principal| &principal.credentials);
-        let verified = sigv4::verify(request, body, scope, &self.signing_keys, lookup, now())?;
-        self.identities.find(&verified.access_key_id).ok_or_else(|| ServiceError::internal_server("the principal vanished"))
+    fn authenticate(&self, request: &Parts, body: &BodyHash, service: &str) -> Result<Principal, ServiceError> {
+        self.authenticate_in(request, body, Scope { region: &self.region, service })
     }
+
+    fn authenticate_in(&self, request: &Parts, body: &BodyHash, scope: Scope<'_>) -> Result<Principal, ServiceError> {
+        let now = now();
+        let token = session_token(request);
+        let mut claimed = None;
+        let lookup = |id: &AccessKeyId| {
+            claimed = self.identities.claimed(id, token.as_deref());
+            claimed.as_ref().map(|claimed| claimed.credentials.clone())
+        };
+        sigv4::verify(request, body, scope, &self.signing_keys, lookup, now)?;
+        let claimed = claimed.ok_or_else(|| ServiceError::internal_server("the principal vanished"))?;
+        self.identities.note_use(&claimed, scope.service, scope.region, now.unix_timestamp());
+        self.identities.principal(claimed, request_context(request, scope.region, now), now)
+    }
+}
+
+/// The service of the query protocol that a request is for.
+fn query_service<B>(request: &Request<B>) -> Option<Protocol> {
+    if request.uri().path() != "/" || ![Method::POST, Method::GET].contains(request.method()) {
+        return None;
+    }
+    let (_, service) = query::signed_scope(request.headers(), request.uri())?;
+    [iam::PROTOCOL, sts::PROTOCOL].into_iter().find(|protocol| protocol.service == service)
+}
+
+/// The session token that a request names, in its headers or in the query of a presigned URL.
+fn session_token(request: &Parts) -> Option<String> {
+    if let Some(token) = request.headers.get(sigv4::X_AMZ_SECURITY_TOKEN) {
+        return token.to_str().ok().map(str::to_owned);
+    }
+    let token = operation::query_parameter(request.uri.query()?, "X-Amz-Security-Token")?;
+    percent_encoding::percent_decode_str(token).decode_utf8().ok().map(|token| token.into_owned())
+}
+
+/// What policies may ask of any request
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>).
+fn request_context(request: &Parts, region: &str, now: OffsetDateTime) -> Context {
+    let address = request.extensions.get::<CallerAddress>().map(|CallerAddress(address)| address.to_canonical());
+    // This face speaks no TLS itself. On this machine nobody listens in; from elsewhere anybody may.
+    let is_secure = address.is_none_or(|address| address.is_loopback());
+    let mut context = Context::new()
+        .with("aws:RequestedRegion", region)
+        .with("aws:CurrentTime", now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default())
+        .with("aws:EpochTime", now.unix_timestamp().to_string())
+        .with("aws:SecureTransport", is_secure.to_string());
+    if let Some(address) = address {
+        context = context.with("aws:SourceIp", address.to_string());
+    }
+    for (name, key) in [(header::USER_AGENT, "aws:UserAgent"), (header::REFERER, "aws:Referer")] {
+        if let Some(value) = request.headers.get(name).and_then(|value| value.to_str().ok()) {
+            context = context.with(key, value);
+        }
+    }
+    context
 }
 
 /// A document is read whole.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +15,7 @@ use frontdesk_agent::retrieval::SearchKind;
 use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
-use frontdesk_aws::policy::Policy;
-use frontdesk_control::{Control, Identities, MetricsSource, Principal, StatusSource};
+use frontdesk_control::{BuiltInRole, CallerAddress, Control, IdentityService, MetricsSource, StatusSource};
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
@@ -49,6 +49,8 @@ use crate::transport::{ControlEnd, InProcess};
 
 /// The name of the function that is the proxy: the host's own, not one that anybody deployed.
 const PROXY: &str = "frontdesk-proxy";
+/// The name of its role: not the guide's, which whoever follows the guide makes.
+const PROXY_ROLE: &str = "FrontdeskProxyRole";
 /// Variables that every agent inherits: where programs, homes, certificates and proxies are. For the host's own see [`is_for_own_agent`].
 const INHERITED: [&str; 11] = [
     "PATH",
@@ -113,7 +115,9 @@ impl Host {
         runtimes.seed(own_agent(settings, data_folder.path(), &agent_runtime_arn)?, now_unix * 1000)?;
 
         let proxy_role = proxy_role(settings, &agent_runtime_arn)?;
-        let identities = Identities::new([root(&root_key), proxy_role.clone()]);
+        let root = Credentials::new(root_key.id.clone(), root_key.secret.expose());
+        let identities = IdentityService::open(store.clone(), &settings.account_id, root, vec![proxy_role.clone()])?;
+        let identities = Arc::new(identities);
         let status = StatusSource {
             gateway: run.gateway.clone(),
             endpoint: run.endpoint.clone(),
@@ -233,7 +237,10 @@ impl Host {
         let certificate = self.gateway_listener.tls.clone().map(|tls| tokio::spawn(tls.watch()));
         let front = tokio::spawn(frontdesk_gateway::run(self.gateway_listener, front, ended(doors_end.clone())));
         let control = self.control;
-        let back = move |request, _peer| control.clone().handle(request);
+        let back = move |mut request: Request<hyper::body::Incoming>, peer: SocketAddr| {
+            request.extensions_mut().insert(CallerAddress(peer.ip()));
+            control.clone().handle(request)
+        };
         let back = tokio::spawn(frontdesk_gateway::run(self.control_listener, back, ended(doors_end)));
         let writer = tokio::spawn(UsageWriter::new(self.keys).run(ended(rest_ends)));
         let (end_fleet, fleet_ends) = watch::channel(false);
@@ -401,15 +408,9 @@ fn executable() -> anyhow::Result<PathBuf> {
     std::env::current_exe().context("failed to find this program's own file")
 }
 
-fn root(key: &AccessKey) -> Principal {
-    let credentials = Credentials::new(key.id.clone(), key.secret.expose());
-    Principal { arn: key.principal.clone(), credentials, policies: Vec::new(), is_root: true }
-}
-
 /// The proxy's role: it may invoke this agent and nothing else. Its access key lives as long as the process.
-fn proxy_role(settings: &Settings, agent: &AgentRuntimeArn) -> anyhow::Result<Principal> {
-    let arn = format!("arn:aws:sts::{}:assumed-role/AgentCoreLambdaProxyRole/AgentCoreProxy", settings.account_id);
-    let key = seed::new_access_key(&arn)?;
+fn proxy_role(settings: &Settings, agent: &AgentRuntimeArn) -> anyhow::Result<BuiltInRole> {
+    let key = seed::new_access_key(&format!("arn:aws:iam::{}:role/frontdesk/{PROXY_ROLE}", settings.account_id))?;
     let policy = serde_json::json!({
         "Version": "2012-10-17",
         "Statement": [{
@@ -419,9 +420,14 @@ fn proxy_role(settings: &Settings, agent: &AgentRuntimeArn) -> anyhow::Result<Pr
             "Resource": [agent.to_string(), agent.endpoint(DEFAULT_ENDPOINT)?.to_string()],
         }],
     });
-    let policy = Policy::parse(&policy.to_string()).context("the proxy's own policy is wrong")?;
-    let credentials = Credentials::new(key.id, key.secret.expose());
-    Ok(Principal { arn, credentials, policies: vec![policy], is_root: false })
+    Ok(BuiltInRole {
+        name: PROXY_ROLE.to_owned(),
+        description: "The gateway's own function: it may invoke the host's agent.".to_owned(),
+        service: "lambda.amazonaws.com".to_owned(),
+        policy: ("InvokeAgentCore".to_owned(), policy.to_string()),
+        credentials: Credentials::new(key.id, key.secret.expose()),
+        session_name: PROXY.to_owned(),
+    })
 }
 
 fn tls(settings: &Settings) -> anyhow::Result<Option<Tls>> {
