@@ -64,3 +64,25 @@ async fn identities_and_their_sessions_outlive_the_host() {
     let said = python(&host, folder.path(), "found_again").await;
     assert!(said.contains("found again"), "{said}");
 }
+
+#[tokio::test]
+async fn tokens_of_an_openid_provider_open_a_runtime_that_takes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().start(folder.path()).await;
+    let ran = Command::new("python3")
+        .arg(repository().join("tests/clients/tokens.py"))
+        .env("AWS_ENDPOINT_URL", &host.ready.control)
+        .env("AWS_ACCESS_KEY_ID", &host.ready.access_key_id)
+        .env("AWS_SECRET_ACCESS_KEY", &host.ready.secret_access_key)
+        .env("AWS_DEFAULT_REGION", &host.ready.region)
+        .env("AGENT_ARN", &host.ready.agent_runtime_arn)
+        .env("AGENT", repository().join("crates/runtime/tests/agent.py"))
+        .env("NO_PROXY", "*")
+        .current_dir(folder.path())
+        .output()
+        .await
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(stdout.contains("all tokens were judged as they should be"), "{stdout}");
+}

@@ -10,6 +10,7 @@ mod data_plane;
 mod host_api;
 mod iam;
 mod identity;
+mod oidc;
 mod operation;
 mod query;
 mod serve;
@@ -23,4 +24,5 @@ pub use host_api::{
     RotateKeyRequest, SessionDocument, SessionList, SessionsDocument, StatusSource, ThrottleDocument, UpdateKeyRequest, UsageDocument,
 };
 pub use identity::{BuiltInRole, IdentityService, IdentityServiceError, Principal, TemporaryCredentials};
+pub use oidc::{Fetch, FetchError, Fetching};
 pub use serve::{CallerAddress, Control, MetricsSource};

@@ -15,6 +15,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -25,6 +26,7 @@ use crate::data_plane;
 use crate::host_api::{self, Call, HostRooms, StatusSource};
 use crate::iam;
 use crate::identity::{IdentityService, Principal};
+use crate::oidc::{self, Bearers, Fetch, Refusal};
 use crate::operation;
 use crate::query::{self, Parameters, Protocol};
 use crate::sts;
@@ -51,6 +53,7 @@ pub struct Control {
     status: StatusSource,
     metrics: Option<MetricsSource>,
     bodies: BodyReader,
+    bearers: Bearers,
     spans: Spans,
 }
 
@@ -72,14 +75,20 @@ impl Control {
         status: StatusSource,
         metrics: Option<MetricsSource>,
     ) -> Control {
-        let (signing_keys, bodies) = (SigningKeys::new(), BodyReader::default());
-        Control { region, identities, signing_keys, runtimes, keys, apis, status, metrics, spans: Spans::default(), bodies }
+        let (signing_keys, bodies, bearers) = (SigningKeys::new(), BodyReader::default(), Bearers::new(oidc::no_fetch()));
+        Control { region, identities, signing_keys, runtimes, keys, apis, status, metrics, spans: Spans::default(), bodies, bearers }
     }
 
     /// `spans` are told of invocations.
     #[must_use]
     pub fn with_spans(self, spans: Spans) -> Control {
         Control { spans, ..self }
+    }
+
+    /// Tokens of OpenID providers are judged by keys that `fetch` gets. Without it no token lets anybody in.
+    #[must_use]
+    pub fn with_fetch(self, fetch: Fetch) -> Control {
+        Control { bearers: Bearers::new(fetch), ..self }
     }
 
     /// Answers one request. The answer is AWS's in every case, its errors too.
@@ -126,10 +135,25 @@ impl Control {
             span.set("aws.request_id", || request_id.to_owned());
             let upgrade = hyper::upgrade::on(&mut request);
             let (parts, body) = request.into_parts();
-            let (payload, hash) = self.bodies.read(body, data_plane::PAYLOAD_BYTES_MAX).await?;
-            let principal = self.authenticate(&parts, &hash, data_plane::SERVICE)?;
             let runtime = parameters.first().map(String::as_str).unwrap_or_default();
-            let call = data_plane::Call { operation, runtime, request: &parts, payload, upgrade, principal: &principal, span };
+            if operation.id == data_plane::DataPlane::GetRuntimeProtectedResourceMetadata {
+                return self.protected_resource(runtime, &parts);
+            }
+            // Before the body, which a stranger may make long.
+            let admitted = match self.admit_bearer(runtime, &parts).await? {
+                Ok(admitted) => admitted,
+                Err(refused) => return Ok(refused.map(full)),
+            };
+            let (payload, hash) = self.bodies.read(body, data_plane::PAYLOAD_BYTES_MAX).await?;
+            let signer;
+            let caller = match &admitted {
+                Some(rules) => data_plane::Caller::Bearer(rules),
+                None => {
+                    signer = self.authenticate(&parts, &hash, data_plane::SERVICE)?;
+                    data_plane::Caller::Signer(&signer)
+                }
+            };
+            let call = data_plane::Call { operation, runtime, request: &parts, payload, upgrade, caller, span };
             data_plane::perform(call, &self.runtimes).await
         } else if let Some((operation, parameters)) = operation::find(agentcore_control::OPERATIONS, &verb, &path) {
             let (parts, body, principal) = self.verified(request, agentcore_control::SERVICE).await?;
@@ -163,6 +187,48 @@ impl Control {
         } else {
             Err(ServiceError::unknown_operation(format!("no operation answers {verb} {path} here")))
         }
+    }
+
+    /// Lets the bearer of a token in where the runtime takes tokens: returns the rules that did; nothing for a call that must be signed, and the answer for one
+    /// that is turned away.
+    async fn admit_bearer(&self, runtime: &str, parts: &Parts) -> Result<Result<Option<Value>, Response<Bytes>>, ServiceError> {
+        let token = oidc::bearer_token(&parts.headers);
+        let is_signed = || {
+            let in_query = parts.uri.query().is_some_and(|query| operation::query_parameter(query, "X-Amz-Signature").is_some());
+            in_query || parts.headers.contains_key(header::AUTHORIZATION)
+        };
+        if token.is_none() && is_signed() {
+            return Ok(Ok(None));
+        }
+        let Some(rules) = data_plane::authorizer(runtime, parts, &self.runtimes) else {
+            return match token {
+                Some(_) => Err(sigv4::VerifyError::AuthorizationMethodMismatch.into()),
+                None => Ok(Ok(None)),
+            };
+        };
+        let admitted = match token {
+            Some(token) => self.bearers.admit(&token, &rules, now().unix_timestamp()).await,
+            None => Err(Refusal::Missing),
+        };
+        Ok(match admitted {
+            Ok(()) => Ok(Some(rules)),
+            Err(refusal) => {
+                tracing::debug!(runtime, %refusal, "a token was refused");
+                let (_, metadata) = data_plane::resource_urls(runtime, parts);
+                Err(refusal.to_response(&metadata))
+            }
+        })
+    }
+
+    /// Says who gives tokens for a runtime that takes them (RFC 9728).
+    fn protected_resource(&self, runtime: &str, parts: &Parts) -> Result<Response<ResponseBody>, ServiceError> {
+        let (resource, _) = data_plane::resource_urls(runtime, parts);
+        let rules = data_plane::authorizer(runtime, parts, &self.runtimes);
+        let document = rules.and_then(|rules| oidc::protected_resource(&rules, &resource));
+        let document = document.ok_or_else(|| ServiceError::resource_not_found("No agent runtime that takes tokens is here"))?;
+        let mut response = Response::new(full(document.to_string().into()));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(response)
     }
 
     /// Performs an operation of IAM or STS.

@@ -42,6 +42,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::agent_metrics::AgentMetrics;
+use crate::fetch;
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
 use crate::settings::{self, CacheScopeSetting, OnOutageSetting, QuotaPeriodSetting, RuntimeHostSettings, Settings};
@@ -179,7 +180,7 @@ impl Host {
         seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s }, now_unix)?;
         let region = settings.region.clone();
         let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis.clone(), status, metrics_source);
-        let control = Arc::new(control.with_spans(spans));
+        let control = Arc::new(control.with_spans(spans).with_fetch(fetch::documents()?));
         control_end.put(&control);
         let limits = GatewayLimits {
             body_bytes_max: settings.gateway.body_bytes_max,

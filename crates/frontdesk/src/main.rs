@@ -4,6 +4,7 @@ mod agent_metrics;
 mod cli;
 mod commands;
 mod control_client;
+mod fetch;
 mod host;
 mod otlp;
 mod project;

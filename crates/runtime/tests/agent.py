@@ -42,6 +42,7 @@ class Agent(http.server.BaseHTTPRequestHandler):
                 "bytes": len(body),
                 "session": self.headers.get("x-amzn-bedrock-agentcore-runtime-session-id"),
                 "greeting": os.environ.get("GREETING"),
+                "authorization": self.headers.get("authorization"),
                 "temporary": os.environ.get("TMPDIR"),
                 "inherited": os.environ.get("CARGO_PKG_NAME"),
             },

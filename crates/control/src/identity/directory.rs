@@ -1,6 +1,6 @@
 //! The account as one table: who there is and what is attached to whom. Pure: a change is made on a copy, which says what must be written before it counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use frontdesk_aws::Credentials;
@@ -50,6 +50,8 @@ pub(crate) struct Directory {
     account: Arc<str>,
     /// By kind and name in lower case.
     identities: BTreeMap<(IdentityKind, String), Arc<IdentityEntry>>,
+    /// The same, by id: every call of a user or a role asks.
+    by_id: HashMap<String, Arc<IdentityEntry>>,
     /// By ARN.
     policies: BTreeMap<String, Arc<PolicyEntry>>,
     /// By id.
@@ -65,6 +67,7 @@ impl Directory {
         let mut directory = Directory {
             account,
             identities: BTreeMap::new(),
+            by_id: HashMap::new(),
             policies: BTreeMap::new(),
             access_keys: BTreeMap::new(),
             changes: Vec::new(),
@@ -92,7 +95,7 @@ impl Directory {
         }
         for identity in stored.identities {
             let entry = IdentityEntry::new(identity, &directory.account)?;
-            directory.identities.insert(entry.place(), Arc::new(entry));
+            directory.insert(entry);
         }
         for key in stored.access_keys {
             directory.access_keys.insert(key.id.clone(), Arc::new(AccessKeyEntry::new(key)));
@@ -103,7 +106,7 @@ impl Directory {
     /// Puts a role of the host's own to the table, which is written nowhere.
     pub(super) fn put_built_in(&mut self, role: Identity) -> Result<(), PolicyError> {
         let entry = IdentityEntry { is_built_in: true, ..IdentityEntry::new(role, &self.account)? };
-        self.identities.insert(entry.place(), Arc::new(entry));
+        self.insert(entry);
         Ok(())
     }
 
@@ -130,7 +133,7 @@ impl Directory {
     }
 
     pub(crate) fn identity_of_id(&self, id: &str) -> Option<&Arc<IdentityEntry>> {
-        self.identities.values().find(|entry| entry.identity.id == id)
+        self.by_id.get(id)
     }
 
     pub(crate) fn identity_of_arn(&self, arn: &str) -> Option<&Arc<IdentityEntry>> {
@@ -265,6 +268,7 @@ impl Directory {
             return Err(IamError::DeleteConflict("Cannot delete entity, must delete policies first."));
         }
         self.identities.remove(&entry.place());
+        self.by_id.remove(id);
         self.changes.push(IdentityChange::DeleteIdentity(id.clone()));
         Ok(())
     }
@@ -279,8 +283,13 @@ impl Directory {
 
     fn put(&mut self, entry: IdentityEntry) -> Arc<IdentityEntry> {
         self.changes.push(IdentityChange::PutIdentity(entry.identity.clone()));
+        self.insert(entry)
+    }
+
+    fn insert(&mut self, entry: IdentityEntry) -> Arc<IdentityEntry> {
         let (place, entry) = (entry.place(), Arc::new(entry));
         self.identities.insert(place, entry.clone());
+        self.by_id.insert(entry.identity.id.clone(), entry.clone());
         entry
     }
 
