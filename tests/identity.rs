@@ -40,7 +40,7 @@ async fn the_guide_s_iam_commands_work_and_the_denied_call_passes_once_its_polic
 async fn iam_answers_as_aws_does() {
     let folder = tempfile::tempdir().unwrap();
     let host = setup().start(folder.path()).await;
-    for part in ["roles", "policies", "users", "groups", "refused", "pages", "simulated"] {
+    for part in ["roles", "policies", "users", "groups", "passing", "refused", "pages", "simulated"] {
         let said = python(&host, folder.path(), part).await;
         assert!(said.contains(&format!("{part}: answered as they should")), "{said}");
     }

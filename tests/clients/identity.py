@@ -320,6 +320,20 @@ def users():
     expect("the root", iam.get_user()["User"]["Arn"], f"arn:aws:iam::{ACCOUNT}:root")
 
 
+def passing():
+    """Who gives a role to a runtime must be allowed to."""
+    key = user("maker", policy(allow("bedrock-agentcore:*")))
+    image = {"containerConfiguration": {"containerUri": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/agent:1"}}
+    role = f"arn:aws:iam::{ACCOUNT}:role/AgentRole"
+    make = dict(agentRuntimeName="passed", agentRuntimeArtifact=image, roleArn=role, networkConfiguration={"networkMode": "PUBLIC"})
+    control = client_of("bedrock-agentcore-control", key)
+    refused("a role that is not to be passed", 403, "AccessDeniedException", f"iam:PassRole on resource: {role}", control.create_agent_runtime, **make)
+    only_to = {"StringEquals": {"iam:PassedToService": "bedrock-agentcore.amazonaws.com"}}
+    iam.put_user_policy(UserName="maker", PolicyName="pass", PolicyDocument=policy(allow("iam:PassRole", role, Condition=only_to)))
+    made = control.create_agent_runtime(**make)
+    control.delete_agent_runtime(agentRuntimeId=made["agentRuntimeId"])
+
+
 def groups():
     key = user("bob")
     iam.create_group(GroupName="callers")
@@ -538,6 +552,7 @@ PARTS = {
     "policies": policies,
     "users": users,
     "groups": groups,
+    "passing": passing,
     "refused": refused_calls,
     "pages": pages,
     "simulated": simulated,
