@@ -28,7 +28,7 @@ use frontdesk_gateway::{
 };
 use frontdesk_process::{LogFile, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
-use frontdesk_runtime::{DEFAULT_ENDPOINT, RuntimePlace, RuntimeService, SeededProgram, SeededRuntime, SessionLimits};
+use frontdesk_runtime::{DEFAULT_ENDPOINT, EgressRules, RuntimePlace, RuntimeService, SeededProgram, SeededRuntime, SessionLimits};
 use frontdesk_store::{
     AccessKey, Artifact, DataFolder, FleetAddress, IsolationLevel, Joined, LocalProgram, RuntimeConfiguration, SealKey, SecretText,
     SessionMode, Store, Throttle,
@@ -327,8 +327,9 @@ fn runtimes(settings: &Settings, data_folder: &Path, store: Arc<Store>, spawner:
         sessions: sessions_folder(&data_folder)?,
         environment: inherited(&INHERITED),
         hidden: vec![data_folder.clone()],
+        egress: EgressRules::parse(&settings.runtime.egress_allow).context("runtime.egress_allow")?,
     };
-    let RuntimeHostSettings { sessions_max, queue_max, queue_wait_ms, warm_processes } = settings.runtime;
+    let RuntimeHostSettings { sessions_max, queue_max, queue_wait_ms, warm_processes, egress_allow: _ } = settings.runtime;
     let queue_wait = Duration::from_millis(queue_wait_ms);
     let limits = SessionLimits { sessions_max, queue_max, queue_wait, warm_processes, calls_max: settings.gateway.in_flight_max };
     Ok(RuntimeService::open(store, spawner, place, limits)?)
