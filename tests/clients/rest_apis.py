@@ -371,7 +371,7 @@ def a_quota_begins_when_it_is_told():
 def agentcore_behind_a_method():
     """AgentCore's data plane as the backend of an HTTP_PROXY, in the name of a role."""
     api_id = api.create_rest_api(name="direct")["id"]
-    role = "arn:aws:iam::000000000000:role/AgentCoreGatewayRole"
+    role = "arn:aws:iam::000000000000:role/frontdesk/FrontdeskGatewayRole"
     session = "X-Amzn-Bedrock-AgentCore-Runtime-Session-Id"
     uri = f"https://bedrock-agentcore.{REGION}.amazonaws.com/runtimes/${{stageVariables.agent}}/invocations?qualifier=DEFAULT"
     direct = dict(type="HTTP_PROXY", integrationHttpMethod="POST", uri=uri, credentials=role)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use frontdesk_aws::ServiceError;
+use frontdesk_aws::policy::Context;
 use frontdesk_runtime::{RuntimeError, RuntimeService};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -114,9 +115,21 @@ pub(crate) fn authorize(principal: &Principal, call: &Call, runtimes: &RuntimeSe
     let runtime = format!("arn:aws:{SERVICE}:{region}:{account}:runtime/{id}");
     let action = format!("{SERVICE}:{}", call.operation.name);
     match call.parameters.get(1) {
-        None => principal.authorize(&action, &[&runtime]),
-        Some(endpoint) => principal.authorize(&action, &[&runtime, &format!("{runtime}/runtime-endpoint/{endpoint}")]),
+        None => principal.authorize(&action, &[&runtime])?,
+        Some(endpoint) => principal.authorize(&action, &[&runtime, &format!("{runtime}/runtime-endpoint/{endpoint}")])?,
     }
+    match call.operation.id {
+        AgentCoreControl::CreateAgentRuntime | AgentCoreControl::UpdateAgentRuntime => may_pass_role(principal, call),
+        _ => Ok(()),
+    }
+}
+
+/// Who gives a role to a runtime must be allowed to: the runtime acts as it.
+fn may_pass_role(principal: &Principal, call: &Call) -> Result<(), ServiceError> {
+    let wanted: Value = call.read()?;
+    let Some(role) = wanted.get("roleArn").and_then(Value::as_str) else { return Ok(()) };
+    let keys = Context::new().with("iam:PassedToService", "bedrock-agentcore.amazonaws.com");
+    principal.authorize_with("iam:PassRole", &[role], &keys)
 }
 
 /// Performs one operation. Blocks on the database, so it runs on a blocking thread.

@@ -13,7 +13,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use http_body_util::{BodyExt as _, Full};
 use hyper::upgrade::OnUpgrade;
 
+use serde_json::Value;
+
 use crate::identity::Principal;
+use crate::oidc;
 use crate::operation::{Operation, query_parameter};
 
 /// The operations of the data plane.
@@ -23,6 +26,7 @@ pub(crate) enum DataPlane {
     GetAgentCard,
     StopRuntimeSession,
     InvokeAgentRuntimeWithWebSocketStream,
+    GetRuntimeProtectedResourceMetadata,
 }
 
 /// The table that dispatch works from.
@@ -52,6 +56,13 @@ pub(crate) const OPERATIONS: &[Operation<DataPlane>] = &[
         verb: Method::GET,
         path: "/runtimes/{agentRuntimeArn}/ws",
     },
+    // Nobody signs this one: it says where tokens come from.
+    Operation {
+        id: DataPlane::GetRuntimeProtectedResourceMetadata,
+        name: "GetRuntimeProtectedResourceMetadata",
+        verb: Method::GET,
+        path: "/runtimes/{agentRuntimeArn}/invocations/.well-known/oauth-protected-resource",
+    },
 ];
 
 /// The service's name in ARNs, in IAM actions and in signatures.
@@ -68,8 +79,8 @@ const SESSION_ID_CHARS: std::ops::RangeInclusive<usize> = 33..=256;
 /// AgentCore's bounds on a user's id.
 const USER_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=1024;
 
-/// Headers of a call that reach the agent; besides, all that begin with [`CUSTOM_PREFIX`] and those that the runtime allows. `Authorization` is the host's
-/// and does not.
+/// Headers of a call that reach the agent; besides, all that begin with [`CUSTOM_PREFIX`] and those that the runtime allows. An `Authorization` with a
+/// signature is the host's and does not; one with a token does where the runtime allows it.
 const HANDED_ON: [&str; 12] = [
     "accept",
     "baggage",
@@ -97,9 +108,21 @@ const NEVER_HANDED_ON: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
+/// An ARN in a path is percent-encoded as RFC 3986 says.
+const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// What else of a WebSocket's handshake is the agent's to answer.
 const HANDSHAKE: [HeaderName; 4] =
     [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION, header::SEC_WEBSOCKET_PROTOCOL, header::SEC_WEBSOCKET_EXTENSIONS];
+
+/// Who calls, as far as it has been proved.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Caller<'a> {
+    /// Who signed, whose policies decide.
+    Signer(&'a Principal),
+    /// Whoever holds a token that these rules let in, which is all there is to decide.
+    Bearer(&'a Value),
+}
 
 /// A call of the data plane, verified.
 pub(crate) struct Call<'a> {
@@ -110,7 +133,7 @@ pub(crate) struct Call<'a> {
     pub(crate) payload: Payload,
     /// The connection, once a handshake has been answered.
     pub(crate) upgrade: OnUpgrade,
-    pub(crate) principal: &'a Principal,
+    pub(crate) caller: Caller<'a>,
     /// The operation's.
     pub(crate) span: &'a Span,
 }
@@ -120,20 +143,23 @@ pub(crate) struct Call<'a> {
 /// # Errors
 /// The data plane's own errors, in AWS's words.
 pub(crate) async fn perform(call: Call<'_>, runtimes: &RuntimeService) -> Result<Response<ResponseBody>, ServiceError> {
-    let Call { operation, runtime, request, payload, upgrade, principal, span } = call;
+    let Call { operation, runtime, request, payload, upgrade, caller, span } = call;
     let Addressed { arn, endpoint } = addressed(runtime, request, runtimes)?;
-    authorize(principal, operation.name, &arn, &endpoint)?;
+    authorize(caller, operation.name, &arn, &endpoint)?;
     let names_user = |name: &str| name.eq_ignore_ascii_case(USER_ID);
     let query = request.uri.query().unwrap_or_default();
     if request.headers.contains_key(USER_ID) || query.split(['&', '=']).any(names_user) {
-        authorize(principal, "InvokeAgentRuntimeForUser", &arn, &endpoint)?;
+        if let Caller::Bearer(_) = caller {
+            return Err(ServiceError::validation("runtimeUserId is for signed calls: a token says itself who its user is"));
+        }
+        authorize(caller, "InvokeAgentRuntimeForUser", &arn, &endpoint)?;
     }
     let headers = &request.headers;
     match operation.id {
         DataPlane::StopRuntimeSession => {
             let session_id = headers.get(SESSION_ID).ok_or_else(|| ServiceError::validation("runtimeSessionId is required"))?;
             let session = named(session_id)?;
-            target(runtimes, &arn, &endpoint)?;
+            target(runtimes, caller, &arn, &endpoint)?;
             if !runtimes.stop_session(&arn.id(), &endpoint, session.id()).await {
                 return Err(ServiceError::resource_not_found(format!("No session {} is active", session.id())));
             }
@@ -143,10 +169,11 @@ pub(crate) async fn perform(call: Call<'_>, runtimes: &RuntimeService) -> Result
             Ok(response)
         }
         DataPlane::InvokeAgentRuntimeWithWebSocketStream => {
-            websocket(&target(runtimes, &arn, &endpoint)?, request, upgrade, runtimes, span).await
+            websocket(&target(runtimes, caller, &arn, &endpoint)?, caller, request, upgrade, runtimes, span).await
         }
+        DataPlane::GetRuntimeProtectedResourceMetadata => Err(ServiceError::unknown_operation("answered before anybody is identified")),
         DataPlane::InvokeAgentRuntime | DataPlane::GetAgentCard => {
-            let target = target(runtimes, &arn, &endpoint)?;
+            let target = target(runtimes, caller, &arn, &endpoint)?;
             let protocol = target.configuration().protocol;
             let asked = if operation.id == DataPlane::GetAgentCard { Asked::AgentCard } else { Asked::Invocation };
             if asked == Asked::AgentCard && protocol != AgentProtocol::A2a {
@@ -156,7 +183,7 @@ pub(crate) async fn perform(call: Call<'_>, runtimes: &RuntimeService) -> Result
             let session = session_of(headers, protocol)?;
             let session_id =
                 HeaderValue::from_str(session.id()).map_err(|_| ServiceError::validation("runtimeSessionId is no header value"))?;
-            let handed_on = headers_for_agent(headers, &session_id, &target, span);
+            let handed_on = headers_for_agent(headers, caller, &session_id, &target, span);
             let invocation = Invocation { asked, headers: handed_on, payload };
             let mut response = runtimes.invoke(&target, &session, invocation, span).await.map_err(of_invoke)?;
             let answered = response.headers_mut();
@@ -173,6 +200,7 @@ pub(crate) async fn perform(call: Call<'_>, runtimes: &RuntimeService) -> Result
 /// presigned URL) has the session and custom headers in its query, which is where AgentCore's SDKs put them.
 async fn websocket(
     target: &Target,
+    caller: Caller<'_>,
     request: &Parts,
     upgrade: OnUpgrade,
     runtimes: &RuntimeService,
@@ -189,13 +217,16 @@ async fn websocket(
     check_user_id(&headers)?;
     let session = session_of(&headers, target.configuration().protocol)?;
     let session_id = HeaderValue::from_str(session.id()).map_err(|_| ServiceError::validation("runtimeSessionId is no header value"))?;
-    let mut handed_on = headers_for_agent(&headers, &session_id, target, span);
+    let mut handed_on = headers_for_agent(&headers, caller, &session_id, target, span);
     handed_on.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     handed_on.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     for name in HANDSHAKE {
         if let Some(value) = headers.get(&name) {
             handed_on.insert(name, value.clone());
         }
+    }
+    if let Some(protocols) = handed_on.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(oidc::without_token) {
+        handed_on.insert(header::SEC_WEBSOCKET_PROTOCOL, protocols);
     }
     let mut response = match runtimes.open_socket(target, &session, handed_on).await.map_err(of_invoke)? {
         SocketAnswer::Refused(response) => response,
@@ -254,23 +285,47 @@ fn addressed(runtime: &str, request: &Parts, runtimes: &RuntimeService) -> Resul
     Ok(Addressed { arn, endpoint })
 }
 
-fn authorize(principal: &Principal, action: &str, arn: &AgentRuntimeArn, endpoint: &str) -> Result<(), ServiceError> {
+/// The rules for tokens of the runtime that a call is for, if it is one that takes tokens.
+pub(crate) fn authorizer(runtime: &str, request: &Parts, runtimes: &RuntimeService) -> Option<Value> {
+    let Addressed { arn, endpoint } = addressed(runtime, request, runtimes).ok()?;
+    if (arn.region(), arn.account()) != runtimes.region_and_account() {
+        return None;
+    }
+    runtimes.resolve(&arn.id(), &endpoint).ok()?.configuration().authorizer.clone()
+}
+
+/// The URL of a call's runtime as a resource, and of the document that says who gives tokens for it.
+pub(crate) fn resource_urls(runtime: &str, request: &Parts) -> (String, String) {
+    let runtime = percent_encoding::utf8_percent_encode(runtime, ESCAPED);
+    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let is_https = request.headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+    let scheme = if is_https { "https" } else { "http" };
+    let qualifier = query_value(request, "qualifier").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
+    let qualifier = percent_encoding::utf8_percent_encode(&qualifier, ESCAPED);
+    let resource = format!("{scheme}://{host}/runtimes/{runtime}/invocations");
+    (format!("{resource}?qualifier={qualifier}"), format!("{resource}/.well-known/oauth-protected-resource?qualifier={qualifier}"))
+}
+
+fn authorize(caller: Caller<'_>, action: &str, arn: &AgentRuntimeArn, endpoint: &str) -> Result<(), ServiceError> {
     let endpoint = arn.endpoint(endpoint).map_err(|error| ServiceError::validation(format!("qualifier: {error}")))?;
+    let Caller::Signer(principal) = caller else { return Ok(()) };
     let resources = [arn.to_string(), endpoint.to_string()];
     principal.authorize(&format!("{SERVICE}:{action}"), &resources.each_ref().map(String::as_str))
 }
 
-fn target(runtimes: &RuntimeService, arn: &AgentRuntimeArn, endpoint: &str) -> Result<Target, ServiceError> {
+fn target(runtimes: &RuntimeService, caller: Caller<'_>, arn: &AgentRuntimeArn, endpoint: &str) -> Result<Target, ServiceError> {
     // Another region's or account's runtime is somebody else's, whatever its id.
     if (arn.region(), arn.account()) != runtimes.region_and_account() {
         return Err(ServiceError::resource_not_found(format!("No agent runtime has the ARN {arn}")));
     }
     let target = runtimes.resolve(&arn.id(), endpoint).map_err(of_invoke)?;
-    // Tokens of an OpenID provider would be checked before this, and let their bearers pass here instead of signers.
-    if target.configuration().authorizer.is_some() {
-        return Err(ServiceError::access_denied(frontdesk_aws::sigv4::VerifyError::AuthorizationMethodMismatch.to_string()));
-    }
-    Ok(target)
+    // The rules that let a token in must still be the runtime's: it may have been updated since.
+    let is_method_right = match (caller, &target.configuration().authorizer) {
+        (Caller::Signer(_), None) => true,
+        (Caller::Bearer(admitted), Some(authorizer)) => admitted == authorizer,
+        _ => false,
+    };
+    if is_method_right { Ok(target) } else { Err(frontdesk_aws::sigv4::VerifyError::AuthorizationMethodMismatch.into()) }
 }
 
 fn of_invoke(error: InvokeError) -> ServiceError {
@@ -321,11 +376,15 @@ fn check_user_id(headers: &HeaderMap) -> Result<(), ServiceError> {
     }
 }
 
-fn headers_for_agent(headers: &HeaderMap, session_id: &HeaderValue, target: &Target, span: &Span) -> HeaderMap {
+fn headers_for_agent(headers: &HeaderMap, caller: Caller<'_>, session_id: &HeaderValue, target: &Target, span: &Span) -> HeaderMap {
     let configuration = target.configuration();
+    let is_never = |name: &HeaderName| match caller {
+        Caller::Bearer(_) if *name == header::AUTHORIZATION => false,
+        _ => NEVER_HANDED_ON.contains(name),
+    };
     let is_allowed = |name: &HeaderName| {
         let listed = configuration.request_headers.iter().any(|allowed| name.as_str().eq_ignore_ascii_case(allowed));
-        listed && !NEVER_HANDED_ON.contains(name) && !name.as_str().starts_with("x-amz-")
+        listed && !is_never(name) && !name.as_str().starts_with("x-amz-")
     };
     let is_handed_on =
         |name: &HeaderName| HANDED_ON.contains(&name.as_str()) || name.as_str().starts_with(CUSTOM_PREFIX) || is_allowed(name);

@@ -1,4 +1,4 @@
-//! AgentCore's front, API Gateway's control plane and the host's own API: who calls, may they, and what they want.
+//! AgentCore's front, API Gateway's control plane, IAM, STS and the host's own API: who calls, may they, and what they want.
 //!
 //! Every request is verified (SigV4, over the hash of the body that really came) and judged against its principal's policies before anything is done.
 //! This crate shapes AWS's documents; what is behind them (agents, keys) lives in the rooms below.
@@ -8,9 +8,13 @@ mod apigateway;
 mod body;
 mod data_plane;
 mod host_api;
+mod iam;
 mod identity;
+mod oidc;
 mod operation;
+mod query;
 mod serve;
+mod sts;
 mod timestamp;
 
 #[cfg(any(test, fuzzing))]
@@ -21,5 +25,6 @@ pub use host_api::{
     KeyWithValue, LaunchRequest, LimitsDocument, PlanDocument, PlanList, PlanStageDocument, ProgramDocument, PutPlanRequest, QuotaDocument,
     RotateKeyRequest, SessionDocument, SessionList, SessionsDocument, StatusSource, ThrottleDocument, UpdateKeyRequest, UsageDocument,
 };
-pub use identity::{Identities, Principal};
-pub use serve::{Control, MetricsSource};
+pub use identity::{BuiltInRole, IdentityService, IdentityServiceError, Principal, TemporaryCredentials};
+pub use oidc::{Fetch, FetchError, Fetching};
+pub use serve::{CallerAddress, Control, MetricsSource};

@@ -1,10 +1,12 @@
 //! One request through control: read, verified, judged, performed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use frontdesk_aws::ServiceError;
+use frontdesk_aws::policy::Context;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
+use frontdesk_aws::{AccessKeyId, ServiceError};
 use frontdesk_gateway::metrics::TEXT_TYPE;
 use frontdesk_gateway::{ApiService, KeyService};
 use frontdesk_runtime::{Payload, ResponseBody, RuntimeService};
@@ -13,15 +15,21 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body;
+use serde_json::Value;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::agentcore_control;
 use crate::apigateway;
 use crate::body::BodyReader;
 use crate::data_plane;
 use crate::host_api::{self, Call, HostRooms, StatusSource};
-use crate::identity::{Identities, Principal};
+use crate::iam;
+use crate::identity::{IdentityService, Principal};
+use crate::oidc::{self, Bearers, Fetch, Refusal};
 use crate::operation;
+use crate::query::{self, Parameters, Protocol};
+use crate::sts;
 use crate::timestamp::unix_ms;
 
 /// The longest body of an operation that is no invocation: an import of keys is the largest of them.
@@ -30,10 +38,14 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Writes all metrics, when asked.
 pub type MetricsSource = Box<dyn Fn() -> String + Send + Sync>;
 
+/// Where a request comes from, among its extensions; one that crosses in memory has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallerAddress(pub IpAddr);
+
 /// The control face.
 pub struct Control {
     region: String,
-    identities: Identities,
+    identities: Arc<IdentityService>,
     signing_keys: SigningKeys,
     runtimes: Arc<RuntimeService>,
     keys: Arc<KeyService>,
@@ -41,6 +53,7 @@ pub struct Control {
     status: StatusSource,
     metrics: Option<MetricsSource>,
     bodies: BodyReader,
+    bearers: Bearers,
     spans: Spans,
 }
 
@@ -55,21 +68,27 @@ impl Control {
     #[must_use]
     pub fn new(
         region: String,
-        identities: Identities,
+        identities: Arc<IdentityService>,
         runtimes: Arc<RuntimeService>,
         keys: Arc<KeyService>,
         apis: Arc<ApiService>,
         status: StatusSource,
         metrics: Option<MetricsSource>,
     ) -> Control {
-        let (signing_keys, bodies) = (SigningKeys::new(), BodyReader::default());
-        Control { region, identities, signing_keys, runtimes, keys, apis, status, metrics, spans: Spans::default(), bodies }
+        let (signing_keys, bodies, bearers) = (SigningKeys::new(), BodyReader::default(), Bearers::new(oidc::no_fetch()));
+        Control { region, identities, signing_keys, runtimes, keys, apis, status, metrics, spans: Spans::default(), bodies, bearers }
     }
 
     /// `spans` are told of invocations.
     #[must_use]
     pub fn with_spans(self, spans: Spans) -> Control {
         Control { spans, ..self }
+    }
+
+    /// Tokens of OpenID providers are judged by keys that `fetch` gets. Without it no token lets anybody in.
+    #[must_use]
+    pub fn with_fetch(self, fetch: Fetch) -> Control {
+        Control { bearers: Bearers::new(fetch), ..self }
     }
 
     /// Answers one request. The answer is AWS's in every case, its errors too.
@@ -116,30 +135,51 @@ impl Control {
             span.set("aws.request_id", || request_id.to_owned());
             let upgrade = hyper::upgrade::on(&mut request);
             let (parts, body) = request.into_parts();
-            let (payload, hash) = self.bodies.read(body, data_plane::PAYLOAD_BYTES_MAX).await?;
-            let principal = self.authenticate(&parts, &hash, data_plane::SERVICE)?;
             let runtime = parameters.first().map(String::as_str).unwrap_or_default();
-            let call = data_plane::Call { operation, runtime, request: &parts, payload, upgrade, principal, span };
+            if operation.id == data_plane::DataPlane::GetRuntimeProtectedResourceMetadata {
+                return self.protected_resource(runtime, &parts);
+            }
+            // Before the body, which a stranger may make long.
+            let admitted = match self.admit_bearer(runtime, &parts).await? {
+                Ok(admitted) => admitted,
+                Err(refused) => return Ok(refused.map(full)),
+            };
+            let (payload, hash) = self.bodies.read(body, data_plane::PAYLOAD_BYTES_MAX).await?;
+            let signer;
+            let caller = match &admitted {
+                Some(rules) => data_plane::Caller::Bearer(rules),
+                None => {
+                    signer = self.authenticate(&parts, &hash, data_plane::SERVICE)?;
+                    data_plane::Caller::Signer(&signer)
+                }
+            };
+            let call = data_plane::Call { operation, runtime, request: &parts, payload, upgrade, caller, span };
             data_plane::perform(call, &self.runtimes).await
         } else if let Some((operation, parameters)) = operation::find(agentcore_control::OPERATIONS, &verb, &path) {
             let (parts, body, principal) = self.verified(request, agentcore_control::SERVICE).await?;
             let query = parts.uri.query().unwrap_or_default().to_owned();
             let call = agentcore_control::Call { operation, parameters, query, body, now_ms: unix_ms(now()) };
-            agentcore_control::authorize(principal, &call, &self.runtimes)?;
+            agentcore_control::authorize(&principal, &call, &self.runtimes)?;
             Ok(agentcore_control::perform(call, self.runtimes.clone()).await?.map(full))
         } else if let Some((operation, parameters)) = operation::find(host_api::OPERATIONS, &verb, &path) {
             let (parts, body, principal) = self.verified(request, host_api::HOST_SERVICE).await?;
             let query = parts.uri.query().unwrap_or_default().to_owned();
-            let call = Call { operation, parameters, query, body, principal, now_ms: unix_ms(now()) };
+            let call = Call { operation, parameters, query, body, principal: &principal, now_ms: unix_ms(now()) };
             let rooms = HostRooms { region: &self.region, source: &self.status, runtimes: self.runtimes.clone(), keys: self.keys.clone() };
             Ok(host_api::perform(call, rooms).await?.map(full))
         } else if let Some((operation, parameters)) = operation::find(apigateway::OPERATIONS, &verb, &path) {
             let (parts, body, principal) = self.verified(request, apigateway::SERVICE).await?;
-            apigateway::authorize(principal, &self.region, &verb, &path)?;
+            apigateway::authorize(&principal, &self.region, &verb, &path)?;
             let query = parts.uri.query().unwrap_or_default().to_owned();
             let call = apigateway::Call { operation: operation.id, parameters, query, body, now_unix: now().unix_timestamp() };
             let rooms = apigateway::Rooms { apis: self.apis.clone(), keys: self.keys.clone() };
             Ok(apigateway::perform(call, rooms).await?.map(full))
+        } else if let Some(protocol) = query_service(&request) {
+            let answered = self.query(request, protocol, request_id).await.unwrap_or_else(|error| {
+                tracing::debug!(request_id, code = %error.code, message = error.message, service = protocol.service, "refused");
+                query::refuse(protocol, &error, request_id)
+            });
+            Ok(answered.map(full))
         } else if let Some(metrics) = self.metrics.as_ref().filter(|_| verb == Method::GET && path == "/metrics") {
             let mut response = Response::new(full(metrics().into()));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_TYPE));
@@ -149,8 +189,80 @@ impl Control {
         }
     }
 
+    /// Lets the bearer of a token in where the runtime takes tokens: returns the rules that did; nothing for a call that must be signed, and the answer for one
+    /// that is turned away.
+    async fn admit_bearer(&self, runtime: &str, parts: &Parts) -> Result<Result<Option<Value>, Response<Bytes>>, ServiceError> {
+        let token = oidc::bearer_token(&parts.headers);
+        let is_signed = || {
+            let in_query = parts.uri.query().is_some_and(|query| operation::query_parameter(query, "X-Amz-Signature").is_some());
+            in_query || parts.headers.contains_key(header::AUTHORIZATION)
+        };
+        if token.is_none() && is_signed() {
+            return Ok(Ok(None));
+        }
+        let Some(rules) = data_plane::authorizer(runtime, parts, &self.runtimes) else {
+            return match token {
+                Some(_) => Err(sigv4::VerifyError::AuthorizationMethodMismatch.into()),
+                None => Ok(Ok(None)),
+            };
+        };
+        let admitted = match token {
+            Some(token) => self.bearers.admit(&token, &rules, now().unix_timestamp()).await,
+            None => Err(Refusal::Missing),
+        };
+        Ok(match admitted {
+            Ok(()) => Ok(Some(rules)),
+            Err(refusal) => {
+                tracing::debug!(runtime, %refusal, "a token was refused");
+                let (_, metadata) = data_plane::resource_urls(runtime, parts);
+                Err(refusal.to_response(&metadata))
+            }
+        })
+    }
+
+    /// Says who gives tokens for a runtime that takes them (RFC 9728).
+    fn protected_resource(&self, runtime: &str, parts: &Parts) -> Result<Response<ResponseBody>, ServiceError> {
+        let (resource, _) = data_plane::resource_urls(runtime, parts);
+        let rules = data_plane::authorizer(runtime, parts, &self.runtimes);
+        let document = rules.and_then(|rules| oidc::protected_resource(&rules, &resource));
+        let document = document.ok_or_else(|| ServiceError::resource_not_found("No agent runtime that takes tokens is here"))?;
+        let mut response = Response::new(full(document.to_string().into()));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(response)
+    }
+
+    /// Performs an operation of IAM or STS.
+    async fn query<B: Body<Data = Bytes> + Unpin>(
+        &self,
+        request: Request<B>,
+        protocol: Protocol,
+        request_id: &str,
+    ) -> Result<Response<Bytes>, ServiceError> {
+        let (parts, body) = request.into_parts();
+        let (payload, hash) = self.bodies.read(body, BODY_BYTES_MAX).await?;
+        // Both are signed for their own region by some clients, and for the host's by others.
+        let is_global = query::signed_scope(&parts.headers, &parts.uri).is_some_and(|(region, _)| region == iam::REGION);
+        let region = if is_global { iam::REGION } else { &self.region };
+        let principal = self.authenticate_in(&parts, &hash, Scope { region, service: protocol.service })?;
+        let parameters = match parts.method {
+            Method::GET => Parameters::read(parts.uri.query().unwrap_or_default().as_bytes())?,
+            _ => Parameters::read(&in_memory(payload).await?)?,
+        };
+        let action = parameters.get("Action").unwrap_or_default().to_owned();
+        let now_unix = now().unix_timestamp();
+        let unknown = || ServiceError::unknown_operation(format!("Could not find operation {action} of {} here", protocol.service));
+        let result = if protocol == sts::PROTOCOL {
+            let (_, operation) = sts::OPERATIONS.iter().find(|(name, _)| *name == action).ok_or_else(unknown)?;
+            sts::perform(*operation, &parameters, &principal, &self.identities, now_unix)?
+        } else {
+            let operation = iam::OPERATIONS.iter().find(|operation| operation.name == action).ok_or_else(unknown)?;
+            iam::perform(iam::Call { operation, parameters, principal, now_unix }, self.identities.clone()).await?
+        };
+        Ok(query::answer(protocol, &action, &result, request_id))
+    }
+
     /// Reads a request whose body is a document, and finds out who sent it.
-    async fn verified<B>(&self, request: Request<B>, service: &str) -> Result<(Parts, Bytes, &Principal), ServiceError>
+    async fn verified<B>(&self, request: Request<B>, service: &str) -> Result<(Parts, Bytes, Principal), ServiceError>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -160,12 +272,63 @@ impl Control {
         Ok((parts, in_memory(payload).await?, principal))
     }
 
-    fn authenticate(&self, request: &Parts, body: &BodyHash, service: &str) -> Result<&Principal, ServiceError> {
-        let scope = Scope { region: &self.region, service };
-        let lookup = |id: &frontdesk_aws::AccessKeyId| self.identities.find(id).map(|principal| &principal.credentials);
-        let verified = sigv4::verify(request, body, scope, &self.signing_keys, lookup, now())?;
-        self.identities.find(&verified.access_key_id).ok_or_else(|| ServiceError::internal_server("the principal vanished"))
+    fn authenticate(&self, request: &Parts, body: &BodyHash, service: &str) -> Result<Principal, ServiceError> {
+        self.authenticate_in(request, body, Scope { region: &self.region, service })
     }
+
+    fn authenticate_in(&self, request: &Parts, body: &BodyHash, scope: Scope<'_>) -> Result<Principal, ServiceError> {
+        let now = now();
+        let token = session_token(request);
+        let mut claimed = None;
+        let lookup = |id: &AccessKeyId| {
+            claimed = self.identities.claimed(id, token.as_deref());
+            claimed.as_ref().map(|claimed| claimed.credentials.clone())
+        };
+        sigv4::verify(request, body, scope, &self.signing_keys, lookup, now)?;
+        let claimed = claimed.ok_or_else(|| ServiceError::internal_server("the principal vanished"))?;
+        self.identities.note_use(&claimed, scope.service, scope.region, now.unix_timestamp());
+        self.identities.principal(claimed, request_context(request, scope.region, now), now)
+    }
+}
+
+/// The service of the query protocol that a request is for.
+fn query_service<B>(request: &Request<B>) -> Option<Protocol> {
+    if request.uri().path() != "/" || ![Method::POST, Method::GET].contains(request.method()) {
+        return None;
+    }
+    let (_, service) = query::signed_scope(request.headers(), request.uri())?;
+    [iam::PROTOCOL, sts::PROTOCOL].into_iter().find(|protocol| protocol.service == service)
+}
+
+/// The session token that a request names, in its headers or in the query of a presigned URL.
+fn session_token(request: &Parts) -> Option<String> {
+    if let Some(token) = request.headers.get(sigv4::X_AMZ_SECURITY_TOKEN) {
+        return token.to_str().ok().map(str::to_owned);
+    }
+    let token = operation::query_parameter(request.uri.query()?, "X-Amz-Security-Token")?;
+    percent_encoding::percent_decode_str(token).decode_utf8().ok().map(|token| token.into_owned())
+}
+
+/// What policies may ask of any request
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>).
+fn request_context(request: &Parts, region: &str, now: OffsetDateTime) -> Context {
+    let address = request.extensions.get::<CallerAddress>().map(|CallerAddress(address)| address.to_canonical());
+    // This face speaks no TLS itself. On this machine nobody listens in; from elsewhere anybody may.
+    let is_secure = address.is_none_or(|address| address.is_loopback());
+    let mut context = Context::new()
+        .with("aws:RequestedRegion", region)
+        .with("aws:CurrentTime", now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default())
+        .with("aws:EpochTime", now.unix_timestamp().to_string())
+        .with("aws:SecureTransport", is_secure.to_string());
+    if let Some(address) = address {
+        context = context.with("aws:SourceIp", address.to_string());
+    }
+    for (name, key) in [(header::USER_AGENT, "aws:UserAgent"), (header::REFERER, "aws:Referer")] {
+        if let Some(value) = request.headers.get(name).and_then(|value| value.to_str().ok()) {
+            context = context.with(key, value);
+        }
+    }
+    context
 }
 
 /// A document is read whole.

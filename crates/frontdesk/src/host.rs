@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +15,7 @@ use frontdesk_agent::retrieval::SearchKind;
 use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
-use frontdesk_aws::policy::Policy;
-use frontdesk_control::{Control, Identities, MetricsSource, Principal, StatusSource};
+use frontdesk_control::{BuiltInRole, CallerAddress, Control, IdentityService, MetricsSource, StatusSource};
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
@@ -28,7 +28,7 @@ use frontdesk_gateway::{
 };
 use frontdesk_process::{LogFile, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
-use frontdesk_runtime::{DEFAULT_ENDPOINT, RuntimePlace, RuntimeService, SeededProgram, SeededRuntime, SessionLimits};
+use frontdesk_runtime::{DEFAULT_ENDPOINT, EgressRules, RuntimePlace, RuntimeService, SeededProgram, SeededRuntime, SessionLimits};
 use frontdesk_store::{
     AccessKey, Artifact, DataFolder, FleetAddress, IsolationLevel, Joined, LocalProgram, RuntimeConfiguration, SealKey, SecretText,
     SessionMode, Store, Throttle,
@@ -41,6 +41,7 @@ use tokio::sync::watch;
 
 use crate::agent_metrics::AgentMetrics;
 use crate::agentcore_calls::{self, AgentCoreCalls};
+use crate::fetch;
 use crate::front_door::FrontDoor;
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
@@ -48,11 +49,12 @@ use crate::settings::{self, CacheScopeSetting, OnOutageSetting, QuotaPeriodSetti
 use crate::stage_logs::LogGroupFiles;
 use crate::transport::{ControlEnd, InProcess};
 
-/// The role of the proxy, and the one that methods with AgentCore straight behind them name.
-const PROXY_ROLE: &str = "AgentCoreLambdaProxyRole";
-const GATEWAY_ROLE: &str = "AgentCoreGatewayRole";
 /// The name of the function that is the proxy: the host's own, not one that anybody deployed.
 const PROXY: &str = "frontdesk-proxy";
+/// The name of its role: not the guide's, which whoever follows the guide makes.
+const PROXY_ROLE: &str = "FrontdeskProxyRole";
+/// The role that methods with AgentCore straight behind them name.
+const GATEWAY_ROLE: &str = "FrontdeskGatewayRole";
 /// Variables that every agent inherits: where programs, homes, certificates and proxies are. For the host's own see [`is_for_own_agent`].
 const INHERITED: [&str; 11] = [
     "PATH",
@@ -121,7 +123,9 @@ impl Host {
         let front_agent = settings.gateway.agent.clone().unwrap_or_else(|| agent_runtime_arn.name().to_owned());
         let proxy_role = proxy_role(settings, &front_agent)?;
         let gateway_role = gateway_role(settings)?;
-        let identities = Identities::new([root(&root_key), proxy_role.clone(), gateway_role.clone()]);
+        let root = Credentials::new(root_key.id.clone(), root_key.secret.expose());
+        let built_in = vec![proxy_role.clone(), gateway_role.clone()];
+        let identities = Arc::new(IdentityService::open(store.clone(), &settings.account_id, root, built_in)?);
         let status = StatusSource {
             gateway: run.gateway.clone(),
             endpoint: run.endpoint.clone(),
@@ -162,11 +166,13 @@ impl Host {
         });
         let control_end = ControlEnd::default();
         let transport = Arc::new(InProcess::new(control_end.clone()));
-        let role_arn = |name: &str| format!("arn:aws:iam::{}:role/{name}", settings.account_id);
         let agentcore: Arc<dyn Integration> = Arc::new(AgentCoreCalls {
             region: settings.region.clone(),
             endpoint: run.control.clone(),
-            roles: Arc::new([(role_arn(PROXY_ROLE), proxy_role.credentials.clone()), (role_arn(GATEWAY_ROLE), gateway_role.credentials)]),
+            roles: Arc::new([
+                (role_arn(settings, PROXY_ROLE), proxy_role.credentials.clone()),
+                (role_arn(settings, GATEWAY_ROLE), gateway_role.credentials),
+            ]),
             signing_keys: Arc::default(),
             transport: transport.clone(),
         });
@@ -197,7 +203,7 @@ impl Host {
         seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s, stream_timeout_ms }, now_unix)?;
         let region = settings.region.clone();
         let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis.clone(), status, metrics_source);
-        let control = Arc::new(control.with_spans(spans));
+        let control = Arc::new(control.with_spans(spans).with_fetch(fetch::documents()?));
         control_end.put(&control);
         let limits = GatewayLimits {
             body_bytes_max: settings.gateway.body_bytes_max,
@@ -274,7 +280,10 @@ impl Host {
         let certificate = self.gateway_listener.tls.clone().map(|tls| tokio::spawn(tls.watch()));
         let front = tokio::spawn(frontdesk_gateway::run(self.gateway_listener, front, ended(doors_end.clone())));
         let control = self.control;
-        let back = move |request, _peer| control.clone().handle(request);
+        let back = move |mut request: http::Request<hyper::body::Incoming>, peer: SocketAddr| {
+            request.extensions_mut().insert(CallerAddress(peer.ip()));
+            control.clone().handle(request)
+        };
         let back = tokio::spawn(frontdesk_gateway::run(self.control_listener, back, ended(doors_end)));
         let writer = tokio::spawn(UsageWriter::new(self.keys).run(ended(rest_ends)));
         let (end_fleet, fleet_ends) = watch::channel(false);
@@ -361,8 +370,9 @@ fn runtimes(settings: &Settings, data_folder: &Path, store: Arc<Store>, spawner:
         sessions: sessions_folder(&data_folder)?,
         environment: inherited(&INHERITED),
         hidden: vec![data_folder.clone()],
+        egress: EgressRules::parse(&settings.runtime.egress_allow).context("runtime.egress_allow")?,
     };
-    let RuntimeHostSettings { sessions_max, queue_max, queue_wait_ms, warm_processes } = settings.runtime;
+    let RuntimeHostSettings { sessions_max, queue_max, queue_wait_ms, warm_processes, egress_allow: _ } = settings.runtime;
     let queue_wait = Duration::from_millis(queue_wait_ms);
     let limits = SessionLimits { sessions_max, queue_max, queue_wait, warm_processes, calls_max: settings.gateway.in_flight_max };
     Ok(RuntimeService::open(store, spawner, place, limits)?)
@@ -443,40 +453,49 @@ fn executable() -> anyhow::Result<PathBuf> {
     std::env::current_exe().context("failed to find this program's own file")
 }
 
-fn root(key: &AccessKey) -> Principal {
-    let credentials = Credentials::new(key.id.clone(), key.secret.expose());
-    Principal { arn: key.principal.clone(), credentials, policies: Vec::new(), is_root: true }
-}
-
 /// The proxy's role: it may invoke the agent of this name and nothing else.
-fn proxy_role(settings: &Settings, agent: &str) -> anyhow::Result<Principal> {
+fn proxy_role(settings: &Settings, agent: &str) -> anyhow::Result<BuiltInRole> {
     // The random end of its id, which changes when it is destroyed and launched again, and its endpoints. No name holds a hyphen.
-    let agent = format!("arn:aws:bedrock-agentcore:{}:{}:runtime/{agent}-*", settings.region, settings.account_id);
-    invoking_role(settings, &format!("{PROXY_ROLE}/AgentCoreProxy"), &[agent])
+    let description = "The gateway's own function: it may invoke the agent behind the endpoint.";
+    invoking_role(settings, PROXY_ROLE, description, ("lambda.amazonaws.com", PROXY), &format!("{agent}-*"))
 }
 
 /// The role that integrations may name as their credentials: it may invoke every agent of the host, and nothing else.
-fn gateway_role(settings: &Settings) -> anyhow::Result<Principal> {
-    let agents = format!("arn:aws:bedrock-agentcore:{}:{}:runtime/*", settings.region, settings.account_id);
-    invoking_role(settings, &format!("{GATEWAY_ROLE}/ApiGateway"), &[agents])
+fn gateway_role(settings: &Settings) -> anyhow::Result<BuiltInRole> {
+    let description = "Methods with AgentCore straight behind them: it may invoke every agent of this host.";
+    invoking_role(settings, GATEWAY_ROLE, description, ("apigateway.amazonaws.com", "ApiGateway"), "*")
+}
+
+fn role_arn(settings: &Settings, name: &str) -> String {
+    format!("arn:aws:iam::{}:role/frontdesk/{name}", settings.account_id)
 }
 
 /// A role that may invoke agents. Its access key lives as long as the process.
-fn invoking_role(settings: &Settings, role_and_session: &str, agents: &[String]) -> anyhow::Result<Principal> {
-    let arn = format!("arn:aws:sts::{}:assumed-role/{role_and_session}", settings.account_id);
-    let key = seed::new_access_key(&arn)?;
+fn invoking_role(
+    settings: &Settings,
+    name: &str,
+    description: &str,
+    (service, session_name): (&str, &str),
+    agents: &str,
+) -> anyhow::Result<BuiltInRole> {
+    let key = seed::new_access_key(&role_arn(settings, name))?;
     let policy = serde_json::json!({
         "Version": "2012-10-17",
         "Statement": [{
             "Sid": "InvokeAgentCore",
             "Effect": "Allow",
             "Action": "bedrock-agentcore:InvokeAgentRuntime",
-            "Resource": agents,
+            "Resource": format!("arn:aws:bedrock-agentcore:{}:{}:runtime/{agents}", settings.region, settings.account_id),
         }],
     });
-    let policy = Policy::parse(&policy.to_string()).context("a role's own policy is wrong")?;
-    let credentials = Credentials::new(key.id, key.secret.expose());
-    Ok(Principal { arn, credentials, policies: vec![policy], is_root: false })
+    Ok(BuiltInRole {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        service: service.to_owned(),
+        policy: ("InvokeAgentCore".to_owned(), policy.to_string()),
+        credentials: Credentials::new(key.id, key.secret.expose()),
+        session_name: session_name.to_owned(),
+    })
 }
 
 fn tls(settings: &Settings) -> anyhow::Result<Option<Tls>> {

@@ -5,6 +5,7 @@ mod agentcore_calls;
 mod cli;
 mod commands;
 mod control_client;
+mod fetch;
 mod front_door;
 mod host;
 mod https;

@@ -9,6 +9,7 @@ use frontdesk_agent::ModelChoice;
 use frontdesk_agent::retrieval::SearchKind;
 use frontdesk_gateway::access_log::LogFormat;
 use frontdesk_gateway::apis::edit;
+use frontdesk_runtime::EgressRules;
 use frontdesk_store::{FleetAddress, QuotaPeriod, SecretText};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         path: "runtime.warm_processes",
         help: "Processes of an agent that are kept, between calls that name no session, for the next such call.",
+    },
+    Setting {
+        path: "runtime.egress_allow",
+        help: "Hosts that sessions with a network of their own may reach through the host's relay, separated by commas: `api.example.com`, `*.example.com`, `*`; \
+               with `:PORT` for another than 443 and 80. Never this machine.",
     },
     Setting { path: "usage_plan.rate_limit", help: "Requests a second for each key in the long run; 0 means unlimited." },
     Setting { path: "usage_plan.burst_limit", help: "Requests that one key may send at once." },
@@ -217,6 +223,7 @@ pub(crate) struct RuntimeHostSettings {
     pub(crate) queue_max: usize,
     pub(crate) queue_wait_ms: u64,
     pub(crate) warm_processes: usize,
+    pub(crate) egress_allow: String,
 }
 
 /// A quota's period, by API Gateway's name.
@@ -339,6 +346,7 @@ impl Default for RuntimeHostSettings {
             queue_max: limits.queue_max,
             queue_wait_ms: u64::try_from(limits.queue_wait.as_millis()).unwrap_or(u64::MAX),
             warm_processes: limits.warm_processes,
+            egress_allow: String::new(),
         }
     }
 }
@@ -427,6 +435,7 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     if account_id.len() != 12 || !account_id.bytes().all(|byte| byte.is_ascii_digit()) {
         bail!("account_id is {account_id:?}; it must be twelve digits");
     }
+    EgressRules::parse(&runtime.egress_allow).context("runtime.egress_allow")?;
     let stage_is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if gateway.stage.is_empty() || !gateway.stage.bytes().all(stage_is_fit) {
         bail!("gateway.stage is {:?}; it may hold letters, digits, _ and - only", gateway.stage);
@@ -608,6 +617,7 @@ mod tests {
         check_refused(&[("FRONTDESK_GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8, here")], "`here` is no network");
         check_refused(&[("FRONTDESK_GATEWAY_CACHE_TTL_S", "3601")], "at most 3600");
         check_refused(&[("FRONTDESK_ACCESS_LOG_FORMAT", "$context.password")], "$context.password");
+        check_refused(&[("FRONTDESK_RUNTIME_EGRESS_ALLOW", "api.example.com, https://x")], "`https://x` names no host");
         check_refused(&[("FRONTDESK_KEYS_KEEP_VALUES", "perhaps")], "FRONTDESK_KEYS_KEEP_VALUES");
         check_refused(&[("FRONTDESK_FLEET_URL", "mysql://db.example")], "it is no postgres:// URL");
         check_refused(&[("FRONTDESK_FLEET_ON_OUTAGE", "ajar")], "FRONTDESK_FLEET_ON_OUTAGE");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use frontdesk_process::{Child, ChildSpec, LineListener, LogFile, SpawnError, Spawner};
-use frontdesk_store::AgentProtocol;
+use frontdesk_store::{AgentProtocol, IsolationLevel};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use crate::agent_port::{AgentClient, AgentDoor, PortLease, Ports};
+use crate::egress::{self, Dial, EgressRules, Relay};
 use crate::hosted::SeededProgram;
 use crate::payload::{Payload, PayloadBody};
 use crate::sandbox;
@@ -41,6 +42,8 @@ pub(crate) enum StartError {
     Spawn(#[from] SpawnError),
     #[error("failed to open the agent's log file {path}")]
     Log { path: String, source: io::Error },
+    #[error("failed to make its way out of its own network")]
+    Egress(#[source] io::Error),
     #[error("no free port on 127.0.0.1")]
     Port(#[source] io::Error),
     #[error("failed to make the folder {path}")]
@@ -70,7 +73,7 @@ impl StartError {
 }
 
 /// What starts agents and speaks to them. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Launcher {
     spawner: Spawner,
     /// What every agent finds in its environment.
@@ -79,13 +82,23 @@ pub(crate) struct Launcher {
     folder: PathBuf,
     /// Folders that no sandboxed process may read.
     hidden: Arc<[PathBuf]>,
+    /// Where processes with a network of their own may go, and how.
+    egress: Arc<EgressRules>,
+    dial: Dial,
     ports: Ports,
+}
+
+impl std::fmt::Debug for Launcher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Launcher").field("folder", &self.folder).field("egress", &self.egress).finish_non_exhaustive()
+    }
 }
 
 impl Launcher {
     pub(crate) fn new(spawner: Spawner, place: &RuntimePlace) -> Launcher {
         let (environment, hidden) = (place.environment.clone().into(), place.hidden.clone().into());
-        Launcher { spawner, environment, folder: place.sessions.clone(), hidden, ports: Ports::default() }
+        let (folder, egress) = (place.sessions.clone(), Arc::new(place.egress.clone()));
+        Launcher { spawner, environment, folder, hidden, egress, dial: egress::dial(), ports: Ports::default() }
     }
 
     /// Starts a session's program and waits until it is ready, or no longer wanted. On failure nothing is left running.
@@ -122,10 +135,23 @@ impl Launcher {
         let made = tokio::task::spawn_blocking(move || make_private(&made)).await;
         made.map_err(io::Error::other).flatten().map_err(|source| StartError::Folder { path: folder.display().to_string(), source })?;
         let child = Arc::new(self.spawner.spawn(self.child_spec(session, port.number(), &folder)?).await?);
+        let relay = match self.has_relay(session) {
+            true => {
+                let listener = child.listen_inside(egress::RELAY_PORT).await.map_err(StartError::Egress)?;
+                let agent = session.version.arn.name();
+                Some(Relay::begin(listener, self.egress.clone(), self.dial.clone(), agent))
+            }
+            false => None,
+        };
         let door = AgentDoor::new(child.clone(), port);
         let protocol = session.version.configuration.protocol;
         let (is_busy, updated_at) = Default::default();
-        Ok(AgentProcess { child, client: door.client(), door, _lease: lease, protocol, is_busy, updated_at })
+        Ok(AgentProcess { child, client: door.client(), door, _lease: lease, _relay: relay, protocol, is_busy, updated_at })
+    }
+
+    /// Whether a session's process goes out through a relay: it has a network of its own, and there is somewhere to go.
+    fn has_relay(&self, session: &Session) -> bool {
+        session.version.configuration.isolation == IsolationLevel::Namespace && !self.egress.is_empty()
     }
 
     /// What is started: the one place that knows what a configuration means for a process.
@@ -144,6 +170,11 @@ impl Launcher {
         match &seeded {
             Some(seeded) => environment.extend(seeded.environment.iter().cloned()),
             None => environment.extend([("TMPDIR".into(), folder.into()), ("HOME".into(), folder.into())]),
+        }
+        if self.has_relay(session) {
+            let relayed = egress::environment();
+            environment.retain(|(name, _)| !relayed.iter().any(|(relayed, _)| name == relayed));
+            environment.extend(relayed.into_iter().map(|(name, value)| (name.into(), value.into())));
         }
         environment.extend(version.configuration.environment.iter().map(|(name, value)| (name.into(), value.into())));
         environment.push(("PORT".into(), port));
@@ -178,6 +209,7 @@ pub(crate) struct AgentProcess {
     pub(crate) child: Arc<Child>,
     pub(crate) door: AgentDoor,
     _lease: PortLease,
+    _relay: Option<Relay>,
     protocol: AgentProtocol,
     client: AgentClient,
     /// What the last `/ping` said.

@@ -15,6 +15,7 @@ mod session;
 
 mod agent_port;
 mod agent_process;
+mod egress;
 mod emitted;
 mod invoke;
 mod payload;
@@ -22,6 +23,7 @@ mod sandbox;
 mod session_log;
 mod socket;
 
+pub use egress::{EgressRuleError, EgressRules};
 pub use emitted::{EmittedMetrics, MetricSeries, MetricTotal};
 pub use host::{SessionLimits, SessionName};
 pub use hosted::{SeededProgram, Target};

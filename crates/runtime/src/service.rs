@@ -18,6 +18,7 @@ use frontdesk_trace::Span;
 use http::{HeaderMap, Response};
 
 use crate::agent_process::Launcher;
+use crate::egress::EgressRules;
 use crate::emitted::{MetricSeries, MetricTotal};
 use crate::host::{SessionHost, SessionLimits, SessionName, Which, all_ended};
 use crate::hosted::{HostedRuntime, HostedVersion, RuntimeTable, SeededProgram, Standing, Target};
@@ -49,6 +50,8 @@ pub struct RuntimePlace {
     pub environment: Vec<(OsString, OsString)>,
     /// Folders that no sandboxed process may read: the host's own data.
     pub hidden: Vec<PathBuf>,
+    /// Where sessions with a network of their own may go.
+    pub egress: EgressRules,
 }
 
 /// Why a runtime cannot be made, changed or found.

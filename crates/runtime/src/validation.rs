@@ -199,8 +199,37 @@ fn authorizer(given: &Value) -> Checked {
         let items = list.as_array().map(Vec::len);
         let items = items.ok_or_else(|| refused(list, &format!("{place}.{member}"), "Member must be a list"))?;
         has_items(items, &format!("{place}.{member}"), 1..=usize::MAX)?;
+        for item in list.as_array().into_iter().flatten() {
+            let place = format!("{place}.{member}.member");
+            if member == "customClaims" { custom_claim(item, &place)? } else { required_text(item, &place).map(drop)? }
+        }
     }
     Ok(())
+}
+
+/// A rule for a claim: its name, its type, and what its value must be.
+fn custom_claim(rule: &Value, place: &str) -> Checked {
+    required_text(&rule["inboundTokenClaimName"], &format!("{place}.inboundTokenClaimName"))?;
+    let one_of = |value: &Value, place: &str, allowed: &[&str]| {
+        let is_one = allowed.contains(&required_text(value, place)?);
+        if is_one { Ok(()) } else { Err(refused(value, place, &format!("Member must satisfy enum value set: [{}]", allowed.join(", ")))) }
+    };
+    one_of(&rule["inboundTokenClaimValueType"], &format!("{place}.inboundTokenClaimValueType"), &["STRING", "STRING_ARRAY"])?;
+    let wanted = &rule["authorizingClaimMatchValue"];
+    let place = format!("{place}.authorizingClaimMatchValue");
+    one_of(&wanted["claimMatchOperator"], &format!("{place}.claimMatchOperator"), &["EQUALS", "CONTAINS", "CONTAINS_ANY"])?;
+    let (one, list) = (&wanted["claimMatchValue"]["matchValueString"], &wanted["claimMatchValue"]["matchValueStringList"]);
+    let is_list_fit = list.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+    match (one.is_string(), is_list_fit) {
+        (true, _) if list.is_null() => Ok(()),
+        (_, true) if one.is_null() => Ok(()),
+        _ => Err(refused(&wanted["claimMatchValue"], &format!("{place}.claimMatchValue"), "Member must hold one of its values")),
+    }
+}
+
+fn required_text<'a>(value: &'a Value, place: &str) -> Result<&'a str, RuntimeError> {
+    let text = value.as_str().filter(|text| !text.is_empty());
+    text.ok_or_else(|| refused(value, place, "Member must be a text that is not empty"))
 }
 
 fn network(wanted: &NetworkConfiguration) -> Checked {
@@ -252,6 +281,26 @@ mod tests {
         check(|wanted| wanted.authorizer = jwt("https://x/.well-known/openid-configuration"), "");
         check(|wanted| wanted.authorizer = jwt("https://x/"), "discoveryUrl");
         check(|wanted| wanted.authorizer = Some(serde_json::json!({})), "customJWTAuthorizer");
+        let with = |member: &str, value: serde_json::Value| {
+            let mut authorizer = jwt("https://x/.well-known/openid-configuration").unwrap();
+            authorizer["customJWTAuthorizer"][member] = value;
+            Some(authorizer)
+        };
+        check(|wanted| wanted.authorizer = with("allowedScopes", serde_json::json!(["a"])), "");
+        check(|wanted| wanted.authorizer = with("allowedScopes", serde_json::json!([])), "allowedScopes");
+        check(|wanted| wanted.authorizer = with("allowedScopes", serde_json::json!([1])), "allowedScopes.member");
+        let claim = |operator: &str, value: serde_json::Value| {
+            serde_json::json!([{
+                "inboundTokenClaimName": "group",
+                "inboundTokenClaimValueType": "STRING",
+                "authorizingClaimMatchValue": { "claimMatchOperator": operator, "claimMatchValue": value },
+            }])
+        };
+        let one = serde_json::json!({ "matchValueString": "a" });
+        check(|wanted| wanted.authorizer = with("customClaims", claim("EQUALS", one.clone())), "");
+        check(|wanted| wanted.authorizer = with("customClaims", claim("LIKE", one.clone())), "claimMatchOperator");
+        check(|wanted| wanted.authorizer = with("customClaims", claim("EQUALS", serde_json::json!({}))), "claimMatchValue");
+        check(|wanted| wanted.authorizer = with("customClaims", serde_json::json!([{}])), "inboundTokenClaimName");
         let code = |runtime: &str, words: &[&str]| Artifact::Code {
             bucket: "my-bucket".to_owned(),
             prefix: "agent.zip".to_owned(),

@@ -5,8 +5,35 @@ import hashlib
 import http.server
 import json
 import os
+import socket
 import sys
 import threading
+import urllib.parse
+
+
+def directly(host, port):
+    """What comes of a connection of one's own."""
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+        return "connected"
+    except OSError as error:
+        return type(error).__name__
+
+
+def by_proxy(host, port):
+    """What the proxy of the environment says to a tunnel; its answer as it is."""
+    proxy = urllib.parse.urlsplit(os.environ.get("HTTPS_PROXY", ""))
+    if not proxy.hostname:
+        return "no proxy"
+    try:
+        with socket.create_connection((proxy.hostname, proxy.port), timeout=10) as connection:
+            connection.sendall(f"CONNECT {host}:{port} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n".encode())
+            answer = b""
+            while piece := connection.recv(4096):
+                answer += piece
+            return answer.decode()
+    except OSError as error:
+        return type(error).__name__
 
 
 class Agent(http.server.BaseHTTPRequestHandler):
@@ -32,6 +59,9 @@ class Agent(http.server.BaseHTTPRequestHandler):
         if wanted.get("do") == "fail":
             self.answer(500, {"error": "boom"})
             return
+        if wanted.get("do") == "reach":
+            self.answer(200, {"directly": directly(wanted["host"], wanted["port"]), "by_proxy": by_proxy(wanted["host"], wanted["port"])})
+            return
         if wanted.get("do") == "hang":
             threading.Event().wait()
         self.answer(
@@ -42,6 +72,7 @@ class Agent(http.server.BaseHTTPRequestHandler):
                 "bytes": len(body),
                 "session": self.headers.get("x-amzn-bedrock-agentcore-runtime-session-id"),
                 "greeting": os.environ.get("GREETING"),
+                "authorization": self.headers.get("authorization"),
                 "temporary": os.environ.get("TMPDIR"),
                 "inherited": os.environ.get("CARGO_PKG_NAME"),
             },

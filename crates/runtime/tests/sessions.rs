@@ -36,6 +36,7 @@ impl Host {
             sessions: folder.join("sessions"),
             environment: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
             hidden: Vec::new(),
+            egress: Default::default(),
         };
         let service = RuntimeService::open(Arc::new(store), Spawner::start().unwrap(), place, limits).unwrap();
         Host { service, folder: folder.to_owned() }

@@ -1,18 +1,15 @@
 //! Conditions: operators over the keys of a request's context, all of which must hold.
-//!
-//! Source: "IAM JSON policy elements: Condition operators" in the IAM User Guide
-//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>). The operators for strings, ARNs,
-//! booleans and absence are here; those for numbers, dates, addresses and sets are unknown, as are policy variables.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{OneOrMany, wildcard};
+use super::operator::{Operator, Quantifier, Test, Wanted};
+use super::{OneOrMany, PolicyError};
 
-/// The condition keys of one request, such as `aws:SourceAccount`. Keys have no case.
+/// The condition keys of one request, such as `aws:SourceAccount`. Keys have no case, and some have several values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Context(BTreeMap<String, String>);
+pub struct Context(BTreeMap<String, Vec<String>>);
 
 impl Context {
     /// A request about which nothing is known.
@@ -22,17 +19,39 @@ impl Context {
 
     /// The same, with one key more or replaced.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
-        self.0.insert(key.to_ascii_lowercase(), value.into());
+    pub fn with(self, key: &str, value: impl Into<String>) -> Self {
+        self.with_all(key, [value])
+    }
+
+    /// The same, with one key of several values more or replaced.
+    #[must_use]
+    pub fn with_all(mut self, key: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.0.insert(key.to_ascii_lowercase(), values.into_iter().map(Into::into).collect());
         self
     }
 
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(&key.to_ascii_lowercase()).map(String::as_str)
+    /// The same, with another's keys besides, which replace those of the same name.
+    #[must_use]
+    pub fn and(mut self, other: &Context) -> Self {
+        self.0.extend(other.0.iter().map(|(key, values)| (key.clone(), values.clone())));
+        self
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&[String]> {
+        let found = match self.0.get(key) {
+            None => self.0.get(&key.to_ascii_lowercase()),
+            found => found,
+        };
+        found.map(Vec::as_slice)
+    }
+
+    pub(super) fn in_lower_case(&self) -> Context {
+        let lower = |values: &Vec<String>| values.iter().map(|value| value.to_lowercase()).collect();
+        Context(self.0.iter().map(|(key, values)| (key.clone(), lower(values))).collect())
     }
 }
 
-/// Three-valued, because what is not understood must neither grant nor exempt.
+/// Three-valued, because what is not known must neither grant nor exempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     True,
@@ -50,6 +69,25 @@ impl Outcome {
             Self::Unknown => Self::Unknown,
         }
     }
+
+    /// Kleene's negation.
+    pub(super) fn not(self) -> Self {
+        match self {
+            Self::True => Self::False,
+            Self::False => Self::True,
+            Self::Unknown => Self::Unknown,
+        }
+    }
+
+    /// Whether any holds.
+    pub(super) fn any(outcomes: impl IntoIterator<Item = Self>) -> Self {
+        outcomes.into_iter().fold(Self::False, |any, outcome| any.not().and(|| outcome.not()).not())
+    }
+
+    /// Whether all hold.
+    pub(super) fn all(outcomes: impl IntoIterator<Item = Self>) -> Self {
+        outcomes.into_iter().fold(Self::True, |all, outcome| all.and(|| outcome))
+    }
 }
 
 impl From<bool> for Outcome {
@@ -58,70 +96,86 @@ impl From<bool> for Outcome {
     }
 }
 
-/// `{operator: {key: value or values}}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(super) struct Conditions(BTreeMap<String, BTreeMap<String, OneOrMany<Scalar>>>);
+/// As they are written: `{operator: {key: value or values}}`.
+pub(super) type ConditionsDocument = BTreeMap<String, BTreeMap<String, OneOrMany<Scalar>>>;
 
 /// IAM takes booleans and numbers for the strings they are written as.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
-enum Scalar {
+pub(super) enum Scalar {
     Text(String),
     Boolean(bool),
     Number(serde_json::Number),
 }
 
 impl Scalar {
-    fn to_text(&self) -> String {
+    fn into_text(self) -> String {
         match self {
-            Self::Text(text) => text.clone(),
+            Self::Text(text) => text,
             Self::Boolean(boolean) => boolean.to_string(),
             Self::Number(number) => number.to_string(),
         }
     }
 }
 
+/// The conditions of a statement.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Conditions(Vec<Condition>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Condition {
+    operator: Operator,
+    key: String,
+    wanted: Vec<Wanted>,
+}
+
 impl Conditions {
+    /// Reads conditions; `variables` says whether the policy's version knows them.
+    pub(super) fn check(document: ConditionsDocument, variables: bool) -> Result<Conditions, PolicyError> {
+        let mut conditions = Vec::new();
+        for (name, keys) in document {
+            let operator = Operator::parse(&name).ok_or_else(|| PolicyError::Operator(name.clone()))?;
+            for (key, values) in keys {
+                let read = |value: Scalar| {
+                    let value = value.into_text();
+                    operator.wanted(&value, variables).ok_or_else(|| PolicyError::Value { operator: name.clone(), value })
+                };
+                let wanted = values.into_vec().into_iter().map(read).collect::<Result<_, _>>()?;
+                conditions.push(Condition { operator, key: key.to_ascii_lowercase(), wanted });
+            }
+        }
+        Ok(Conditions(conditions))
+    }
+
     /// Whether all conditions hold.
     pub(super) fn hold(&self, context: &Context) -> Outcome {
-        let conditions = self.0.iter().flat_map(|(operator, keys)| keys.iter().map(move |key| (operator, key)));
-        conditions.fold(Outcome::True, |outcome, (operator, (key, values))| outcome.and(|| holds(operator, key, values, context)))
+        Outcome::all(self.0.iter().map(|condition| condition.holds(context)))
     }
 }
 
-/// Whether one condition holds: any of the values for an operator, none of them for its negation.
-fn holds(operator: &str, key: &str, values: &OneOrMany<Scalar>, context: &Context) -> Outcome {
-    let values: Vec<String> = match values {
-        OneOrMany::One(value) => vec![value.to_text()],
-        OneOrMany::Many(values) => values.iter().map(Scalar::to_text).collect(),
-    };
-    if values.iter().any(|value| value.contains("${")) {
-        return Outcome::Unknown;
-    }
-    let found = context.get(key);
-    if operator == "Null" {
-        return Outcome::from(values.iter().any(|value| value == if found.is_none() { "true" } else { "false" }));
-    }
-
-    let (operator, if_exists) = match operator.strip_suffix("IfExists") {
-        Some(operator) => (operator, true),
-        None => (operator, false),
-    };
-    let (matches, is_negated): (fn(&str, &str) -> bool, bool) = match operator {
-        "StringEquals" => (|value, found| value == found, false),
-        "StringNotEquals" => (|value, found| value == found, true),
-        "StringEqualsIgnoreCase" | "Bool" => (str::eq_ignore_ascii_case, false),
-        "StringNotEqualsIgnoreCase" => (str::eq_ignore_ascii_case, true),
-        "StringLike" => (wildcard::matches, false),
-        "StringNotLike" => (wildcard::matches, true),
-        // "ArnEquals and ArnLike behave identically."
-        "ArnEquals" | "ArnLike" => (wildcard::matches_arn, false),
-        "ArnNotEquals" | "ArnNotLike" => (wildcard::matches_arn, true),
-        _ => return Outcome::Unknown,
-    };
-    match found {
-        Some(found) => Outcome::from(values.iter().any(|value| matches(value, found)) != is_negated),
-        // An absent key matches no value, which is what a negated operator asks for.
-        None => Outcome::from(is_negated || if_exists),
+impl Condition {
+    fn holds(&self, context: &Context) -> Outcome {
+        let Condition { operator, key, wanted } = self;
+        let found = context.get(key).filter(|found| !found.is_empty());
+        if operator.test == Test::Null {
+            return Outcome::from(wanted.contains(&Wanted::Bool(found.is_none())));
+        }
+        let Some(found) = found else {
+            // An absent key matches no value, which is what a negated operator asks for, and all of its no values are whatever they should be.
+            return Outcome::from(match operator.quantifier {
+                Some(Quantifier::All) => true,
+                Some(Quantifier::Any) => operator.if_exists,
+                None => operator.is_negated || operator.if_exists,
+            });
+        };
+        let is_wanted = |value: &String| Outcome::any(wanted.iter().map(|wanted| operator.matches(wanted, value, context)));
+        // `a is none of the wanted`, for the quantifiers value by value.
+        let is_right = |value: &String| if operator.is_negated { is_wanted(value).not() } else { is_wanted(value) };
+        match operator.quantifier {
+            Some(Quantifier::Any) => Outcome::any(found.iter().map(is_right)),
+            Some(Quantifier::All) => Outcome::all(found.iter().map(is_right)),
+            None if operator.is_negated => Outcome::any(found.iter().map(is_wanted)).not(),
+            None => Outcome::any(found.iter().map(is_wanted)),
+        }
     }
 }

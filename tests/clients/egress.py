@@ -1,0 +1,76 @@
+"""Asks agents with a network of their own what they reach, by themselves and through the host's relay.
+
+The environment names the host: AWS_ENDPOINT_URL and the root's credentials, GATEWAY for its other door, AGENT for the agents' program, RELAYED for whether there is a
+relay.
+"""
+
+import json
+import os
+import sys
+import urllib.parse
+
+import boto3
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+
+ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
+AGENT = os.environ["AGENT"]
+REGION = os.environ["AWS_DEFAULT_REGION"]
+
+
+def expect(what, seen, wanted):
+    if seen != wanted:
+        sys.exit(f"{what}: saw {seen!r}, wanted {wanted!r}")
+
+
+def launch(name, isolation):
+    readable = [sys.prefix, sys.base_prefix, os.path.dirname(AGENT)]
+    wanted = {"program": {"executable": sys.executable, "arguments": ["-u", AGENT], "readable": readable}, "isolation": isolation}
+    url = f"{ENDPOINT}/_frontdesk/agents/{name}"
+    request = AWSRequest("PUT", url, data=json.dumps(wanted), headers={"content-type": "application/json"})
+    SigV4Auth(boto3.Session().get_credentials(), "frontdesk", REGION).add_auth(request)
+    answer = requests.put(url, data=request.body, headers=dict(request.headers), timeout=60)
+    expect(f"launch {name}: {answer.text}", answer.status_code, 200)
+    return answer.json()["agentRuntimeArn"]
+
+
+def reach(arn, host, port):
+    payload = json.dumps({"do": "reach", "host": host, "port": port})
+    answer = boto3.client("bedrock-agentcore").invoke_agent_runtime(agentRuntimeArn=arn, payload=payload, runtimeSessionId="e" * 40)
+    return json.loads(answer["response"].read())
+
+
+def main():
+    apart = launch("apart", "namespace")
+    doors = [urllib.parse.urlsplit(url) for url in (ENDPOINT, os.environ["GATEWAY"])]
+    for door in doors:
+        seen = reach(apart, door.hostname, door.port)
+        expect("a door of the host's, directly", seen["directly"], "ConnectionRefusedError")
+        if os.environ["RELAYED"] == "no":
+            expect("without a rule there is no relay", seen["by_proxy"], "no proxy")
+        elif not seen["by_proxy"].startswith("HTTP/1.1 403"):
+            sys.exit(f"a door of the host's, by the relay: {seen['by_proxy']}")
+    if os.environ["RELAYED"] == "no":
+        print("nothing was reached")
+        return
+    for host, port, status, message in [
+        ("other.invalid", 443, 403, "other.invalid:443 is not among the hosts that runtime.egress_allow names"),
+        ("allowed.invalid", 22, 403, "is not among the hosts"),
+        # Allowed, but there is no such host.
+        ("allowed.invalid", 443, 502, "allowed.invalid:443 cannot be reached"),
+        # Named by a careless owner, and never reached all the same.
+        ("127.0.0.1", 443, 403, "127.0.0.1 has no address that may be reached"),
+        ("localhost", 80, 403, "localhost has no address that may be reached"),
+        ("169.254.169.254", 80, 403, "169.254.169.254 has no address that may be reached"),
+    ]:
+        said = reach(apart, host, port)["by_proxy"]
+        if not said.startswith(f"HTTP/1.1 {status}") or message not in said:
+            sys.exit(f"{host}:{port}: {said}")
+    beside = launch("beside", "process")
+    expect("who shares the host's network needs no relay", reach(beside, doors[0].hostname, doors[0].port)["directly"], "connected")
+    expect("and has none", reach(beside, "allowed.invalid", 443)["by_proxy"], "no proxy")
+    print("only what is allowed was reached")
+
+
+main()

@@ -1,0 +1,47 @@
+//! What sessions with a network of their own reach: the hosts that the settings name, through the host's relay, and never the host itself.
+
+use frontdesk_tests::host::{Host, Setup, repository};
+use tokio::process::Command;
+
+async fn python(host: &Host, relayed: &str) -> String {
+    let ran = Command::new("python3")
+        .arg(repository().join("tests/clients/egress.py"))
+        .env("AWS_ENDPOINT_URL", &host.ready.control)
+        .env("AWS_ACCESS_KEY_ID", &host.ready.access_key_id)
+        .env("AWS_SECRET_ACCESS_KEY", &host.ready.secret_access_key)
+        .env("AWS_DEFAULT_REGION", &host.ready.region)
+        .env("GATEWAY", &host.ready.gateway)
+        .env("AGENT", repository().join("crates/runtime/tests/agent.py"))
+        .env("RELAYED", relayed)
+        .env("NO_PROXY", "*")
+        .output()
+        .await
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&ran.stderr));
+    stdout.into_owned()
+}
+
+fn setup() -> Setup {
+    // The host's own proxies are none of a session's.
+    ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"]
+        .into_iter()
+        .fold(Setup::new(env!("CARGO_BIN_EXE_frontdesk")), |setup, name| setup.variable(name, ""))
+}
+
+#[tokio::test]
+async fn a_session_reaches_what_is_allowed_and_never_its_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let allow = "allowed.invalid, 127.0.0.1, localhost, 169.254.169.254";
+    let host = setup().variable("FRONTDESK_RUNTIME_EGRESS_ALLOW", allow).start(folder.path()).await;
+    let said = python(&host, "yes").await;
+    assert!(said.contains("only what is allowed was reached"), "{said}");
+}
+
+#[tokio::test]
+async fn without_a_rule_a_session_reaches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().start(folder.path()).await;
+    let said = python(&host, "no").await;
+    assert!(said.contains("nothing was reached"), "{said}");
+}
