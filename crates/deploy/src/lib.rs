@@ -1,0 +1,3 @@
+//! What puts an agent onto AWS.
+
+pub mod stack;
