@@ -90,7 +90,7 @@ fn role(settings: &StackSettings) -> Value {
         metrics,
     ];
     match &settings.model {
-        Model::Extractive => {}
+        Model::Keyless => {}
         Model::Bedrock { id } => {
             let actions = ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"];
             statements.push(allow("Model", &actions, bedrock_resources(id)));

@@ -30,8 +30,12 @@ pub(super) fn put(template: &mut Template, settings: &StackSettings) {
         json!({ "LogGroupName": format!("/aws/lambda/{}", settings.name.with("proxy")), "RetentionInDays": settings.log_retention_days });
     resources.put(LOGS, Resource::new("AWS::Logs::LogGroup", group));
     resources.put(ROLE, Resource::new("AWS::IAM::Role", role()));
-    for (proxy, timeout_s) in [(INVOKE, settings.timeouts.function_s), (STREAM, settings.timeouts.stream_s)] {
-        resources.put(proxy.function, Resource::new("AWS::Lambda::Function", function(&proxy, timeout_s, settings)));
+    let timeouts = settings.timeouts;
+    for (proxy, timeout_s, caller_waits_ms) in
+        [(INVOKE, timeouts.function_s, timeouts.integration_ms), (STREAM, timeouts.stream_s, timeouts.stream_s * 1000)]
+    {
+        let function = function(&proxy, timeout_s, caller_waits_ms, settings);
+        resources.put(proxy.function, Resource::new("AWS::Lambda::Function", function));
         let source = format!(
             "arn:${{AWS::Partition}}:execute-api:${{AWS::Region}}:${{AWS::AccountId}}:${{{}}}/{}/POST/{}",
             front::API,
@@ -49,7 +53,7 @@ pub(super) fn put(template: &mut Template, settings: &StackSettings) {
     }
 }
 
-fn function(proxy: &ProxyFunction, timeout_s: u64, settings: &StackSettings) -> Value {
+fn function(proxy: &ProxyFunction, timeout_s: u64, caller_waits_ms: u64, settings: &StackSettings) -> Value {
     json!({
         "FunctionName": settings.name.with(proxy.part),
         "Description": format!("Signs calls of /{} for the agent", proxy.path),
@@ -61,7 +65,8 @@ fn function(proxy: &ProxyFunction, timeout_s: u64, settings: &StackSettings) -> 
         "Role": attribute(ROLE, "Arn"),
         "Environment": { "Variables": {
             "AGENT_RUNTIME_ARN": attribute(agent::RUNTIME, "AgentRuntimeArn"),
-            "AGENT_QUALIFIER": agent::ENDPOINT_NAME,
+            "AGENT_RUNTIME_QUALIFIER": agent::ENDPOINT_NAME,
+            "FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS": caller_waits_ms.to_string(),
             "FRONTDESK_GATEWAY_PROMPT_CHARS_MAX": settings.prompt_chars_max.to_string(),
         } },
         "LoggingConfig": { "LogFormat": "JSON", "LogGroup": reference(LOGS) },

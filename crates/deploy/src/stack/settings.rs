@@ -10,6 +10,8 @@ const RETENTION_DAYS: [u32; 23] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653, 4000];
 /// CloudFormation allows 128; an agent runtime's name, which is made from the stack's, 48, and its roles' names take some of 64.
 const STACK_NAME_CHARACTERS_MAX: usize = 40;
+/// AgentCore's bound on a variable's value.
+const VARIABLE_CHARACTERS_MAX: usize = 2048;
 /// Lambda's bounds on a function's memory, in MB.
 const MEMORY_MB: std::ops::RangeInclusive<u32> = 128..=10_240;
 
@@ -72,8 +74,8 @@ impl fmt::Display for StackName {
 /// The model that answers, as far as the stack must know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Model {
-    /// The built-in one.
-    Extractive,
+    /// The built-in one, or one that asks for no key.
+    Keyless,
     /// A model of Amazon Bedrock's, called with the agent's role.
     Bedrock {
         /// Bedrock's id of the model or of an inference profile.
@@ -189,6 +191,14 @@ pub enum SettingsError {
         /// As set, in seconds.
         value: u64,
     },
+    /// AgentCore's bound on a variable.
+    #[error("{name} has {characters} characters; AgentCore takes {VARIABLE_CHARACTERS_MAX} in a variable, so say it in fewer words")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// What it has.
+        characters: usize,
+    },
     /// API Gateway's stages have no hyphens, unlike a host's.
     #[error("gateway.stage is {0:?}; on AWS it may hold letters, digits and underscores only, 128 at most")]
     Stage(String),
@@ -218,6 +228,12 @@ impl StackSettings {
         for (setting, value) in [("idle_session_s", self.idle_session_s), ("session_s_max", self.session_s_max)] {
             if !(60..=1_209_600).contains(&value) || value > self.session_s_max {
                 return Err(SettingsError::Session { setting, value });
+            }
+        }
+        for (name, value) in &self.agent_variables {
+            let characters = value.chars().count();
+            if characters > VARIABLE_CHARACTERS_MAX {
+                return Err(SettingsError::Variable { name: name.clone(), characters });
             }
         }
         let stage_is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
