@@ -53,8 +53,7 @@ fn the_template_is_the_one_that_was_reviewed() {
 fn the_smallest_template_is_the_one_that_was_reviewed() {
     let alarms = AlarmSettings { address: None, ..settings().alarms };
     let each_key = Limits { rate_limit: 0.0, burst_limit: 0 };
-    let smallest =
-        StackSettings { model: Model::Keyless, quota: None, each_key, agent_variables: BTreeMap::new(), alarms, ..settings() };
+    let smallest = StackSettings { model: Model::Keyless, quota: None, each_key, agent_variables: BTreeMap::new(), alarms, ..settings() };
     check_golden("template-smallest.json", &smallest);
 }
 

@@ -60,6 +60,12 @@ enum Command {
     Plans(commands::plans::PlansCommand),
     /// Say who used how much, exact to the moment; or extend a quota
     Usage(commands::usage::UsageArguments),
+    /// Put the same agent onto AWS, or bring it there up to date
+    #[cfg(feature = "deploy")]
+    Deploy(Box<commands::deploy::DeployArguments>),
+    /// Remove from AWS what `deploy` has put there
+    #[cfg(feature = "deploy")]
+    Undeploy(commands::undeploy::UndeployArguments),
     /// Look for what is wrong, and say what to do about it
     Doctor(commands::doctor::DoctorArguments),
     /// The embedding model's files
@@ -98,6 +104,10 @@ impl Cli {
             Command::Keys(command) => commands::keys::run(command, &load(Vec::new())?),
             Command::Plans(command) => commands::plans::run(command, &load(Vec::new())?),
             Command::Usage(arguments) => commands::usage::run(&arguments, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
+            Command::Deploy(arguments) => commands::deploy::run(&arguments, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
+            Command::Undeploy(arguments) => commands::undeploy::run(&arguments, &load(Vec::new())?),
             Command::Doctor(arguments) => commands::doctor::run(&arguments, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
             Command::Eval(arguments) => {

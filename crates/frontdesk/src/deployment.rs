@@ -1,5 +1,7 @@
 //! The settings as a stack on AWS has them: the same agent, with what AWS adds and without what only a machine has.
 
+pub(crate) mod differences;
+
 use anyhow::{Context as _, bail};
 use frontdesk_agent::ModelChoice;
 use frontdesk_agent::llm::provider::usual_key_variable;
@@ -72,7 +74,9 @@ fn model(chosen: &ModelChoice, settings: &Settings) -> anyhow::Result<Model> {
         return Ok(Model::Bedrock { id: name.clone() });
     }
     if let Some(url) = agent.base_url.as_deref().filter(|url| is_of_this_machine(url)) {
-        bail!("agent.base_url is {url}, which on AWS is the agent's own container: name an address that AWS can reach, or set deploy.model to another model");
+        bail!(
+            "agent.base_url is {url}, which on AWS is the agent's own container: name an address that AWS can reach, or set deploy.model to another model"
+        );
     }
     let key_variable = agent.api_key_variable.as_deref().or_else(|| usual_key_variable(provider));
     // An endpoint of the user's own may be open.

@@ -4,6 +4,8 @@ mod agent_metrics;
 mod cli;
 mod commands;
 mod control_client;
+#[cfg(feature = "deploy")]
+mod deployment;
 mod host;
 mod otlp;
 mod project;

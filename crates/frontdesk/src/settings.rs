@@ -98,7 +98,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "agent.steps_max", help: "Steps that one call's graph may take." },
     Setting { path: "deploy.stack_name", help: "Name of the stack on AWS; whatever is in it is named after it." },
     Setting { path: "deploy.region", help: "The region to deploy to; by default the one that AWS's own tools would take." },
-    Setting { path: "deploy.model", help: "The agent's model on AWS, such as `bedrock:ID`, called by the agent's role; by default `agent.model`." },
+    Setting {
+        path: "deploy.model",
+        help: "The agent's model on AWS, such as `bedrock:ID`, called by the agent's role; by default `agent.model`.",
+    },
     Setting {
         path: "deploy.model_key_secret_arn",
         help: "A secret of yours that holds the provider's key; by default `deploy` makes one from the environment's.",
