@@ -5,3 +5,4 @@
 
 pub mod call;
 mod http_client;
+pub mod image;
