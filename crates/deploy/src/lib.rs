@@ -6,3 +6,4 @@
 pub mod call;
 mod http_client;
 pub mod image;
+pub mod registry;
