@@ -208,6 +208,11 @@ impl Answer {
         self.malformed(format!("it has no `{field}`"))
     }
 
+    /// The error that the answer tells in a way of its own.
+    pub fn says(&self, reason: &str) -> CallError {
+        self.malformed(reason.to_owned())
+    }
+
     fn malformed(&self, reason: String) -> CallError {
         CallError::Malformed { action: self.action.clone(), reason }
     }
@@ -239,7 +244,9 @@ impl Aws {
     }
 
     fn with(credentials: CredentialSource, region: String, endpoints: Endpoints) -> Result<Aws, CallError> {
-        let http = crate::http_client::http_client().map_err(CallError::Client)?;
+        let authority = |url: &String| url.parse::<http::Uri>().ok().and_then(|url| url.authority().map(ToString::to_string));
+        let is_local = endpoints.everything.as_ref().and_then(authority).is_some_and(|host| crate::http_client::is_local(&host));
+        let http = crate::http_client::http_client(is_local).map_err(CallError::Client)?;
         let (signing_keys, recorder) = (SigningKeys::new(), Recorder::default());
         Ok(Aws { http, credentials, region, endpoints, signing_keys, retries: Retries::default(), recorder })
     }

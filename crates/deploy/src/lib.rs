@@ -8,3 +8,5 @@ pub mod costs;
 pub mod deployer;
 mod http_client;
 pub mod stack;
+pub mod image;
+pub mod registry;

@@ -60,6 +60,21 @@ operations! {
     /// Whose the credentials are. Everybody may ask.
     GET_CALLER_IDENTITY = STS "GetCallerIdentity" POST "/";
 
+    /// A login for the registry of the account.
+    GET_AUTHORIZATION_TOKEN = ECR "GetAuthorizationToken" POST "/";
+    /// Makes a repository.
+    CREATE_REPOSITORY = ECR "CreateRepository" POST "/";
+    /// Finds repositories.
+    DESCRIBE_REPOSITORIES = ECR "DescribeRepositories" POST "/";
+    /// Reads a repository's tags.
+    LIST_TAGS_FOR_RESOURCE = ECR "ListTagsForResource" POST "/";
+    /// Lists a repository's images.
+    DESCRIBE_IMAGES = ECR "DescribeImages" POST "/";
+    /// Deletes images.
+    BATCH_DELETE_IMAGE = ECR "BatchDeleteImage" POST "/";
+    /// Deletes a repository.
+    DELETE_REPOSITORY = ECR "DeleteRepository" POST "/";
+
     /// Stores an object.
     PUT_OBJECT = S3 "PutObject" PUT "/{key+}";
     /// Fetches an object.
