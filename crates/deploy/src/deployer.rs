@@ -3,10 +3,11 @@
 //!
 //! Everything that happens is told as a [`Progress`]; nothing is printed here. Waiting is by asking again: CloudFormation tells nobody by itself.
 
-pub mod api_key;
 pub mod change_set;
 mod error;
 pub mod events;
+pub mod images;
+pub mod log_role;
 pub mod question;
 pub mod secret;
 pub mod stacks;
@@ -111,6 +112,16 @@ impl Deployer<'_> {
         Ok(Some(stack))
     }
 
+    /// The stack, which must be there.
+    ///
+    /// # Errors
+    /// [`DeployError::NoStack`], [`DeployError::NotOurs`].
+    pub async fn stack(&self, name: &StackName) -> Result<Stack, DeployError> {
+        let stack = stacks::describe(self.aws, name.as_str()).await?.filter(Stack::is_there);
+        let stack = stack.ok_or_else(|| DeployError::NoStack(name.to_string()))?;
+        if stack.is_ours() { Ok(stack) } else { Err(DeployError::NotOurs { what: format!("stack {name}") }) }
+    }
+
     /// What a deployment would change. Leaves nothing behind.
     ///
     /// # Errors
@@ -173,7 +184,7 @@ impl Deployer<'_> {
     /// The parameters, with the one that the account decides: a role for API Gateway's logs is made where there is none, and a stack that has made it keeps it.
     async fn parameters(&self, wanted: &Wanted<'_>, stack: Option<&Stack>) -> Result<Vec<(&'static str, String)>, DeployError> {
         let has_made_it = stack.is_some_and(|stack| stack.parameters.get(MAKE_LOG_ROLE).is_some_and(|made| made == "true"));
-        let makes_it = has_made_it || api_key::log_role(self.aws).await?.is_none();
+        let makes_it = has_made_it || log_role::find(self.aws).await?.is_none();
         let mut parameters = wanted.parameters.clone();
         parameters.push((MAKE_LOG_ROLE, makes_it.to_string()));
         Ok(parameters)

@@ -35,7 +35,8 @@ fn stack_with(status: &str, tag: &str, more: &str) -> Scripted {
     let body = format!(
         "<R><DescribeStacksResult><Stacks><member><StackId>{STACK_ID}</StackId><StackName>faq</StackName><StackStatus>{status}</StackStatus>\
          <Tags><member><Key>made-by</Key><Value>{tag}</Value></member></Tags>\
-         <Outputs><member><OutputKey>ApiId</OutputKey><OutputValue>abc123</OutputValue></member></Outputs>{more}</member></Stacks></DescribeStacksResult></R>"
+         <Outputs><member><OutputKey>ApiId</OutputKey><OutputValue>abc123</OutputValue></member>\
+         <member><OutputKey>ApiKeyId</OutputKey><OutputValue>k1</OutputValue></member></Outputs>{more}</member></Stacks></DescribeStacksResult></R>"
     );
     says(200, &[], &body)
 }
@@ -338,25 +339,38 @@ async fn undeploying_removes_what_was_made_and_names_what_stays() {
     let (done_, double) = run(vec![
         stack_in("CREATE_COMPLETE"),
         says(200, &[], resources),
+        says(200, &[], r#"{"item":[{"id":"k1","name":"first","enabled":true},{"id":"k2","name":"theirs"},{"id":"k3","name":"beside","tags":{"frontdesk-stack":"faq"}}]}"#),
         events(&[("9", "faq", "CREATE_COMPLETE", "")]),
         done(),
         stack_in("DELETE_IN_PROGRESS"),
         events(&[("10", "Proxy", "DELETE_COMPLETE", ""), ("9", "faq", "CREATE_COMPLETE", "")]),
         stack_in("DELETE_COMPLETE"),
         events(&[("10", "Proxy", "DELETE_COMPLETE", "")]),
+        says(202, &[], ""),
         says(200, &[], r#"{"ARN":"arn:s","Tags":[{"Key":"made-by","Value":"frontdesk"}]}"#),
         says(200, &[], "{}"),
+        says(200, &[], r#"{"repositories":[{"repositoryArn":"arn:r","repositoryName":"faq/agent","repositoryUri":"host/faq/agent"}]}"#),
+        says(200, &[], r#"{"tags":[{"Key":"made-by","Value":"frontdesk"}]}"#),
+        says(200, &[], r#"{"imageDetails":[{"imageDigest":"sha256:a"},{"imageDigest":"sha256:b"}]}"#),
+        says(200, &[], "{}"),
+        says(200, &[], r#"{"repositories":[{"repositoryArn":"arn:r","repositoryName":"faq/proxy","repositoryUri":"host/faq/proxy"}]}"#),
+        says(200, &[], r#"{"tags":[]}"#),
     ])
     .await;
     let removed = done_.unwrap();
-    assert_eq!(removed.removed, ["stack faq (1 resources)", "secret faq/model-key"]);
+    let expected = ["stack faq (1 resources)", "API key beside", "secret faq/model-key", "image repository faq/agent (2 images)"];
+    assert_eq!(removed.removed, expected);
     assert_eq!(removed.kept[0].what, "AWS::IAM::Role faq-LogRole-X");
-    assert_eq!(called(&double).last().unwrap(), "DeleteSecret");
+    let calls = called(&double);
+    assert!(calls.contains(&"/apikeys/k3".to_owned()) && !calls.contains(&"/apikeys/k2".to_owned()), "{calls:?}");
+    // The proxy's repository lacks the mark.
+    assert_eq!(calls.iter().filter(|call| *call == "DeleteRepository").count(), 1);
 
     let (refused_, double) = run(vec![stack_with("CREATE_COMPLETE", "somebody", "")]).await;
     assert!(matches!(refused_, Err(DeployError::NotOurs { .. })));
     assert_eq!(called(&double), ["DescribeStacks"]);
 
-    let (nothing, _) = run(vec![no_stack(), absent()]).await;
+    let no_repository = || says(400, &[], r#"{"__type":"RepositoryNotFoundException","message":"no"}"#);
+    let (nothing, _) = run(vec![no_stack(), absent(), no_repository(), no_repository()]).await;
     assert_eq!(nothing.unwrap().removed, Vec::<String>::new());
 }

@@ -53,8 +53,7 @@ enum Command {
     /// Say how the running host is, or an agent on it
     Status(commands::status::StatusArguments),
     /// Make, import, list, show, change, rotate and delete API keys of the running host
-    #[command(subcommand)]
-    Keys(commands::keys::KeysCommand),
+    Keys(commands::keys::KeysArguments),
     /// Make, list, change and delete usage plans of the running host, and put keys into them
     #[command(subcommand)]
     Plans(commands::plans::PlansCommand),
@@ -101,7 +100,7 @@ impl Cli {
             Command::Logs(arguments) => commands::logs::run(&arguments, &load(Vec::new())?),
             Command::Destroy(arguments) => commands::destroy::run(&arguments, &load(Vec::new())?),
             Command::Status(arguments) => commands::status::run(&arguments, &load(Vec::new())?),
-            Command::Keys(command) => commands::keys::run(command, &load(Vec::new())?),
+            Command::Keys(arguments) => commands::keys::run(arguments, &load(Vec::new())?),
             Command::Plans(command) => commands::plans::run(command, &load(Vec::new())?),
             Command::Usage(arguments) => commands::usage::run(&arguments, &load(Vec::new())?),
             #[cfg(feature = "deploy")]

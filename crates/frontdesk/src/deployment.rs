@@ -2,9 +2,14 @@
 
 pub(crate) mod differences;
 
+use std::path::Path;
+
 use anyhow::{Context as _, bail};
 use frontdesk_agent::ModelChoice;
 use frontdesk_agent::llm::provider::usual_key_variable;
+use frontdesk_agent::retrieval::model::ModelFiles;
+use frontdesk_deploy::deployer::images::Part;
+use frontdesk_deploy::image::{ImageSpec, Platform};
 use frontdesk_deploy::stack::{AlarmSettings, Limits, Model, QuotaLimit, StackName, StackSettings, Timeouts};
 use frontdesk_gateway::access_log;
 
@@ -89,6 +94,26 @@ fn model(chosen: &ModelChoice, settings: &Settings) -> anyhow::Result<Model> {
 fn is_of_this_machine(url: &str) -> bool {
     let host = url.split("://").nth(1).unwrap_or(url);
     ["localhost", "127.", "[::1]", "0.0.0.0"].iter().any(|local| host.starts_with(local))
+}
+
+/// The images of the stack, in the order agent, proxy: of `binary`, else of this executable.
+///
+/// # Errors
+/// Where this executable cannot be found, or the embedding model's files cannot be read.
+pub(crate) fn image_specs(settings: &Settings, binary: Option<&Path>) -> anyhow::Result<[(Part, ImageSpec); 2]> {
+    let program = match binary {
+        Some(program) => program.to_owned(),
+        None => std::env::current_exe().context("failed to find this executable: name one with --agent-binary")?,
+    };
+    // AgentCore runs nothing else.
+    let platform = Platform::LinuxArm64;
+    let model = ModelFiles::locate(&settings.agent.model_dir)?;
+    let model = model.map(|files| vec![files.weights().to_owned(), files.tokenizer().to_owned()]).unwrap_or_default();
+    if model.is_empty() {
+        println!("The embedding model is not here, so the agent on AWS will search by keywords: `frontdesk model pull` fetches it.");
+    }
+    let agent = ImageSpec::agent(&program, platform, &model, &settings.agent.faq);
+    Ok([(Part::Agent, agent), (Part::Proxy, ImageSpec::lambda(&program, platform))])
 }
 
 /// The provider's key, from the environment or `.env`.

@@ -101,6 +101,27 @@ operations! {
     GET_API_GATEWAY_ACCOUNT = API_GATEWAY "GetAccount" GET "/account";
     /// An API key, with its value.
     GET_API_KEY = API_GATEWAY "GetApiKey" GET "/apikeys/{id}";
+    /// All API keys, without their values.
+    GET_API_KEYS = API_GATEWAY "GetApiKeys" GET "/apikeys";
+    /// Makes an API key.
+    CREATE_API_KEY = API_GATEWAY "CreateApiKey" POST "/apikeys";
+    /// Changes one.
+    UPDATE_API_KEY = API_GATEWAY "UpdateApiKey" PATCH "/apikeys/{id}";
+    /// Deletes one.
+    DELETE_API_KEY = API_GATEWAY "DeleteApiKey" DELETE "/apikeys/{id}";
+    /// Puts a key into a usage plan.
+    CREATE_USAGE_PLAN_KEY = API_GATEWAY "CreateUsagePlanKey" POST "/usageplans/{id}/keys";
+    /// Who used how much.
+    GET_USAGE = API_GATEWAY "GetUsage" GET "/usageplans/{id}/usage";
+
+    /// What was printed into a log group.
+    FILTER_LOG_EVENTS = LOGS "FilterLogEvents" POST "/";
+    /// How alarms are.
+    DESCRIBE_ALARMS = CLOUDWATCH "DescribeAlarms" POST "/";
+    /// How an agent runtime is.
+    GET_AGENT_RUNTIME = AGENTCORE_CONTROL "GetAgentRuntime" GET "/runtimes/{id}/";
+    /// Calls one.
+    INVOKE_AGENT_RUNTIME = AGENTCORE "InvokeAgentRuntime" POST "/runtimes/{arn}/invocations";
 
     /// What is known of a secret beside its value.
     DESCRIBE_SECRET = SECRETS_MANAGER "DescribeSecret" POST "/";

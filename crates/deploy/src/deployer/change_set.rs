@@ -64,13 +64,21 @@ pub(super) async fn create(
         }
         Err(error) if error.has_code("ValidationError") => {
             let reason = error.refusal().map(|refusal| refusal.message.clone()).unwrap_or_default();
-            return Err(DeployError::ChangeSet { reason: reason.trim_end_matches('.').to_owned() });
+            return unchanged_or_refused(&reason);
         }
         answer => answer?,
     };
     let root = answer.xml()?;
     let id = root.find("Id").map(|id| id.text.clone()).ok_or_else(|| answer.lacks("Id"))?;
     wait(deployer, &id).await
+}
+
+/// CloudFormation has words for "nothing to do", and no code.
+fn unchanged_or_refused(reason: &str) -> Result<Option<ChangeSet>, DeployError> {
+    if ["didn't contain changes", "No updates are to be performed"].iter().any(|words| reason.contains(words)) {
+        return Ok(None);
+    }
+    Err(DeployError::ChangeSet { reason: reason.trim_end_matches('.').to_owned() })
 }
 
 async fn wait(deployer: &Deployer<'_>, id: &str) -> Result<Option<ChangeSet>, DeployError> {
@@ -80,21 +88,14 @@ async fn wait(deployer: &Deployer<'_>, id: &str) -> Result<Option<ChangeSet>, De
         let (status, reason) = (text("Status").unwrap_or_default(), text("StatusReason").unwrap_or_default());
         let change_set = ChangeSet { id: id.to_owned(), stack_id: text("StackId").unwrap_or_default(), changes: Vec::new() };
         match status.as_str() {
+            // One without changes of resources is one of outputs or tags.
             "CREATE_COMPLETE" => {
                 let changes = changes(deployer.aws, id, root).await?;
-                // AWS itself fails such a change set; not every stand-in for it does.
-                if changes.is_empty() {
-                    delete(deployer.aws, &change_set).await?;
-                    return Ok(None);
-                }
                 return Ok(Some(ChangeSet { changes, ..change_set }));
             }
-            // CloudFormation's words for "nothing to do", of which there is no code.
             "FAILED" => {
                 delete(deployer.aws, &change_set).await?;
-                let is_unchanged = ["didn't contain changes", "No updates are to be performed"].iter().any(|words| reason.contains(words));
-                let reason = reason.trim_end_matches('.').to_owned();
-                return if is_unchanged { Ok(None) } else { Err(DeployError::ChangeSet { reason }) };
+                return unchanged_or_refused(&reason);
             }
             _ => tokio::time::sleep(deployer.pause).await,
         }

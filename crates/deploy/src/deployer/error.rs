@@ -1,6 +1,7 @@
 //! What can go wrong with a deployment, in sentences that end with what to do.
 
 use crate::call::CallError;
+use crate::registry::{ReferenceError, RegistryError};
 
 /// A deployment that came to nothing, or to less.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +9,12 @@ pub enum DeployError {
     /// A call of AWS.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// A push.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A registry's host that is none.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// Something of that name is there, and this program did not make it.
     #[error(
         "the {what} exists and was not made by frontdesk (it lacks the tag made-by=frontdesk), so it is left alone: choose another deploy.stack_name"
@@ -84,6 +91,17 @@ pub enum DeployError {
     /// The stack lacks what only this program's template gives it.
     #[error("the stack has no output {0}: it was made by another version or changed by hand; deploy again to bring it up to date")]
     NoOutput(&'static str),
+    /// A key that the stack does not have.
+    #[error("the stack has no API key {key}; it has: {known}")]
+    NoKey {
+        /// As it was asked for.
+        key: String,
+        /// The names of those it has.
+        known: String,
+    },
+    /// No stack of that name.
+    #[error("there is no stack {0} in this account and region: `frontdesk deploy` makes it; --region and --profile choose another place")]
+    NoStack(String),
     /// The endpoint does not answer as it should.
     #[error("the stack is there, but its endpoint does not answer a question: {0}")]
     Question(String),

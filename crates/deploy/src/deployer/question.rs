@@ -13,13 +13,19 @@ const ATTEMPTS_MAX: u32 = 12;
 /// How much of an answer is quoted, in characters.
 const QUOTED_CHARS_MAX: usize = 400;
 
+/// Host and port of a URL.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split_once('/').map_or(rest, |(host, _)| host)
+}
+
 impl Deployer<'_> {
     /// Asks `question` at `endpoint` until it is answered. Gives the answer's text.
     ///
     /// # Errors
     /// [`DeployError::Question`] with the last answer; at once where asking again cannot help.
     pub async fn ask(&self, endpoint: &str, key: &str, question: &str, listener: &mut Listener<'_>) -> Result<String, DeployError> {
-        let http = crate::http_client::http_client().map_err(DeployError::Client)?;
+        let http = crate::http_client::http_client(crate::http_client::is_local(host_of(endpoint))).map_err(DeployError::Client)?;
         let mut said = String::new();
         for attempt in 1..=ATTEMPTS_MAX {
             let body = json!({ "prompt": question, "actor_id": "frontdesk-deploy" }).to_string();

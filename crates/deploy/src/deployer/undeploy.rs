@@ -2,6 +2,7 @@
 
 use super::stacks;
 use super::{DeployError, Deployer, Listener};
+use crate::running::keys;
 use crate::stack::StackName;
 
 /// Something that stays, and why.
@@ -25,7 +26,7 @@ pub struct Removed {
 /// Why the account-wide resources stay.
 const KEPT_ROLE: &str = "the account's setting for API Gateway's logs, which others may rely on by now";
 
-/// Removes the stack with all that is in it, then the secret made beside it.
+/// Removes the stack with all that is in it, then what was made beside it: the secret and the images.
 ///
 /// # Errors
 /// [`DeployError::NotOurs`], [`DeployError::Busy`], [`DeployError::Failed`] with the resource that could not be removed.
@@ -42,10 +43,20 @@ pub async fn undeploy(deployer: &Deployer<'_>, name: &StackName, listener: &mut 
         let resources = stacks::resources(deployer.aws, name.as_str()).await?;
         let (kept, removed): (Vec<_>, Vec<_>) =
             resources.into_iter().partition(|resource| ["LogRole", "LogAccount"].contains(&resource.resource.as_str()));
+        let beside: Vec<_> = match keys::list(deployer.aws, &stack).await {
+            Ok(keys) => keys.into_iter().filter(|key| key.is_beside).collect(),
+            // A stack that never came to be has no keys.
+            Err(DeployError::NoOutput(_)) => Vec::new(),
+            Err(error) => return Err(error),
+        };
         let last_seen = super::events::last(deployer.aws, &stack.id).await?;
         stacks::delete(deployer.aws, &stack.id).await?;
         deployer.watch(&stack.id, last_seen, listener).await?;
         done.removed.push(format!("stack {name} ({} resources)", removed.len()));
+        for key in beside {
+            keys::delete(deployer.aws, &key.id).await?;
+            done.removed.push(format!("API key {}", key.name));
+        }
         done.kept.extend(kept.into_iter().map(|resource| Kept {
             what: format!("{} {}", resource.kind, resource.physical_id.unwrap_or(resource.resource)),
             why: KEPT_ROLE,
@@ -54,5 +65,6 @@ pub async fn undeploy(deployer: &Deployer<'_>, name: &StackName, listener: &mut 
     if deployer.remove_key(name).await? {
         done.removed.push(format!("secret {}", name.secret()));
     }
+    done.removed.extend(deployer.remove_images(name).await?);
     Ok(done)
 }

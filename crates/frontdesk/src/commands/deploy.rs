@@ -2,64 +2,32 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use frontdesk_deploy::call::{Account, Aws, AwsOptions};
+use frontdesk_deploy::call::{Account, Aws};
 use frontdesk_deploy::costs::{self, Month};
-use frontdesk_deploy::deployer::{Deployer, Outcome, Progress, Wanted, api_key, stacks::Stack};
-use frontdesk_deploy::stack::{self, Model, StackSettings, outputs};
+use frontdesk_deploy::deployer::{Deployer, Outcome, Progress, Wanted, images, stacks::Stack};
+use frontdesk_deploy::running::keys;
+use frontdesk_deploy::stack::{self, Model, StackName, StackSettings, outputs};
+use frontdesk_deploy::{image, policy};
 
+use super::on_aws::AwsArguments;
 use crate::control_client::ControlClient;
 use crate::deployment::{self, differences};
 use crate::run_file::RunFile;
 use crate::settings::Settings;
 
-/// Between two looks at CloudFormation.
-const PAUSE: Duration = Duration::from_secs(3);
 /// What the endpoint is asked when it is new.
 const QUESTION: &str = "How do I activate roaming?";
-
-/// Where on AWS, and as whom.
-#[derive(Debug, Args)]
-pub(crate) struct AwsArguments {
-    /// Region [default: deploy.region, else the one of the environment or profile]
-    #[arg(long, value_name = "REGION")]
-    region: Option<String>,
-    /// Profile of ~/.aws/config
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
-    /// One address for every call, in the place of AWS
-    #[arg(long, value_name = "URL")]
-    endpoint: Option<String>,
-    /// Milliseconds between two looks at what takes its time
-    #[arg(long, value_name = "MS", hide = true)]
-    pause_ms: Option<u64>,
-}
-
-impl AwsArguments {
-    /// Finds credentials and region, as every AWS tool does.
-    pub(crate) async fn connect(&self, settings: &Settings) -> anyhow::Result<Aws> {
-        let options = AwsOptions {
-            profile: self.profile.clone(),
-            region: self.region.clone().or_else(|| settings.deploy.region.clone()),
-            endpoint: self.endpoint.clone(),
-        };
-        Ok(Aws::from_environment(&options).await?)
-    }
-
-    /// Between two looks.
-    pub(crate) fn pause(&self) -> Duration {
-        self.pause_ms.map_or(PAUSE, Duration::from_millis)
-    }
-}
 
 /// What may be printed instead of deployed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Printed {
     /// The CloudFormation template, for a pipeline of your own
     Template,
+    /// The IAM policy that whoever deploys needs
+    Policy,
 }
 
 /// The flags of `deploy`.
@@ -73,12 +41,18 @@ pub(crate) struct DeployArguments {
     /// Print something and call nobody
     #[arg(long, value_name = "WHAT", conflicts_with = "plan")]
     print: Option<Printed>,
-    /// The agent's image, where it is in ECR already
+    /// The Linux executable for arm64 that both images are made of [default: this one]
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    agent_binary: Option<PathBuf>,
+    /// The agent's image, where it is in ECR already: nothing is built
     #[arg(long, value_name = "URI", requires = "proxy_image")]
     image: Option<String>,
     /// The proxy's image, where it is in ECR already
     #[arg(long, value_name = "URI", requires = "image")]
     proxy_image: Option<String>,
+    /// Another registry's host, which plays ECR's for the push
+    #[arg(long, value_name = "HOST", hide = true)]
+    push_to: Option<String>,
     /// Deploy although API Gateway does some things otherwise that are in use here
     #[arg(long)]
     accept_differences: bool,
@@ -99,15 +73,17 @@ pub(crate) struct DeployArguments {
 /// Deploys.
 pub(crate) fn run(arguments: &DeployArguments, settings: &Settings) -> anyhow::Result<()> {
     let stack_settings = deployment::stack_settings(settings)?;
+    // Made once before anything is done: it may not fit.
     let template = stack::template(&stack_settings)?.to_json();
-    if arguments.print == Some(Printed::Template) {
-        print!("{template}");
-        return Ok(());
+    match arguments.print {
+        Some(Printed::Template) => print!("{template}"),
+        Some(Printed::Policy) => println!("{:#}", policy::document(&stack_settings.name)),
+        None => return super::block_on(deploy(arguments, settings, stack_settings)),
     }
-    super::block_on(deploy(arguments, settings, stack_settings, &template))
+    Ok(())
 }
 
-async fn deploy(arguments: &DeployArguments, settings: &Settings, mut stack_settings: StackSettings, template: &str) -> anyhow::Result<()> {
+async fn deploy(arguments: &DeployArguments, settings: &Settings, mut stack_settings: StackSettings) -> anyhow::Result<()> {
     let aws = arguments.aws.connect(settings).await?;
     let deployer = Deployer { aws: &aws, pause: arguments.aws.pause() };
     // Region and account before anything else: the wrong account is the dearest mistake.
@@ -115,11 +91,11 @@ async fn deploy(arguments: &DeployArguments, settings: &Settings, mut stack_sett
     tell_where(&account, &aws, &stack_settings);
     tell_differences(arguments, settings).await?;
     deployer.inspect(&stack_settings.name).await?;
-    let images = images(arguments)?;
+    let images = Images::new(arguments, settings, &deployer, &account, &stack_settings.name).await?;
     if let Some(repository) = repository_of(&images.agent) {
         repository.clone_into(&mut stack_settings.agent_repository);
     }
-    let template = if images.agent.is_empty() { template.to_owned() } else { stack::template(&stack_settings)?.to_json() };
+    let template = stack::template(&stack_settings)?.to_json();
     let mut progress = Shown::default();
     let mut parameters = vec![(stack::AGENT_IMAGE, images.agent), (stack::PROXY_IMAGE, images.proxy)];
     if let Model::WithKey { key_variable } = &stack_settings.model {
@@ -146,7 +122,7 @@ async fn deploy(arguments: &DeployArguments, settings: &Settings, mut stack_sett
         println!("The stack {} is unchanged.", stack.name);
     }
     let stack = outcome.stack();
-    let key = api_key::value(&aws, stack).await?;
+    let key = keys::with_value(&aws, stack.output(outputs::API_KEY_ID)?).await?.value;
     write_config(&arguments.config_env, &config_env(stack, &key, &aws, &account)?)?;
     println!("\nConfiguration saved to {}\n", arguments.config_env.display());
     print!("{}", summary(stack, &key, &stack_settings)?);
@@ -198,17 +174,51 @@ async fn tell_differences(arguments: &DeployArguments, settings: &Settings) -> a
     Ok(())
 }
 
-/// Where the two images are.
+/// Where the two images are, or will be.
 struct Images {
     agent: String,
     proxy: String,
 }
 
-fn images(arguments: &DeployArguments) -> anyhow::Result<Images> {
-    match (&arguments.image, &arguments.proxy_image) {
-        (Some(agent), Some(proxy)) => Ok(Images { agent: agent.clone(), proxy: proxy.clone() }),
-        _ => bail!("name the images in ECR with --image URI and --proxy-image URI"),
+impl Images {
+    /// The images that were named; otherwise builds both, and for more than a plan pushes them.
+    async fn new(
+        arguments: &DeployArguments,
+        settings: &Settings,
+        deployer: &Deployer<'_>,
+        account: &Account,
+        stack: &StackName,
+    ) -> anyhow::Result<Images> {
+        if let (Some(agent), Some(proxy)) = (&arguments.image, &arguments.proxy_image) {
+            return Ok(Images { agent: agent.clone(), proxy: proxy.clone() });
+        }
+        let mut uris = Vec::new();
+        for (part, spec) in deployment::image_specs(settings, arguments.agent_binary.as_deref())? {
+            let folder = settings.data_dir.join("images").join(part.name());
+            let image = image::build(&spec, &folder, &|_| {})?;
+            let new: Vec<_> = image.layers.iter().filter(|layer| !layer.is_reused).map(|layer| layer.name).collect();
+            let new = if new.is_empty() { "all layers as before".to_owned() } else { format!("new layers: {}", new.join(", ")) };
+            println!("Image of the {}: {:.1} MB, {new}", part.name(), megabytes(image.size()));
+            if arguments.plan {
+                uris.push(images::planned_uri(account, deployer.aws.region(), stack, part, &image));
+                continue;
+            }
+            let stored = deployer.store_image(stack, part, &image, arguments.push_to.as_deref(), &|_| {}).await?;
+            match &stored.pushed {
+                Some(pushed) if pushed.bytes_sent > 0 => println!("  pushed {:.3} MB", megabytes(pushed.bytes_sent)),
+                _ => println!("  is in the registry already"),
+            }
+            uris.push(stored.uri);
+        }
+        let mut uris = uris.into_iter();
+        let mut next = || uris.next().context("there are two images");
+        Ok(Images { agent: next()?, proxy: next()? })
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people, to a thousandth")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }
 
 /// The repository of an image's URI: what is between its registry and its tag or digest.
@@ -297,7 +307,7 @@ impl Shown {
                 println!("The first creation of {name} has failed before: what is left of it is removed")
             }
             Progress::KeyStored(name) => println!("The model provider's key is in the secret {name}"),
-            Progress::Planned([]) => println!("Nothing changes."),
+            Progress::Planned([]) => println!("No resource changes."),
             Progress::Planned(changes) => {
                 println!("Changes:");
                 for change in changes {

@@ -14,6 +14,8 @@ pub(crate) mod launch;
 pub(crate) mod logs;
 pub(crate) mod model;
 mod moments;
+#[cfg(feature = "deploy")]
+mod on_aws;
 pub(crate) mod plans;
 pub(crate) mod sessions;
 pub(crate) mod settings_reference;

@@ -7,7 +7,8 @@ use clap::Args;
 use frontdesk_deploy::deployer::{Deployer, undeploy};
 use frontdesk_deploy::stack::StackName;
 
-use super::deploy::{AwsArguments, Shown};
+use super::deploy::Shown;
+use super::on_aws::AwsArguments;
 use crate::settings::Settings;
 
 /// The flags of `undeploy`.
