@@ -1,12 +1,15 @@
 """A stand-in for AWS's services: moto's server on a free port. Prints its address, and ends when its standard input does.
 
-Moto's CloudFormation knows neither AgentCore nor half of API Gateway. It is taught here what a stack of ours holds besides: where moto has the service, the
-resource is made in it; where it has not (AgentCore, CloudWatch's metric math), CloudFormation only remembers it.
+Moto's CloudFormation knows neither AgentCore nor half of API Gateway nor alarms. It is taught here to make them in moto's own services. What moto lacks beyond
+that: an alarm's metric math, response transfer modes, method settings of a stage, tags from the stack on its resources, and usage.
 """
 
 import sys
 
 from moto.apigateway.models import Method, apigateway_backends
+from moto.bedrockagentcorecontrol.models import bedrockagentcorecontrol_backends
+from moto.cloudformation.models import CloudFormationBackend
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.common_models import CloudFormationModel
 from moto.logs.models import logs_backends
 from moto.server import ThreadedMotoServer
@@ -27,7 +30,8 @@ def teach(kind, make):
         return resource
 
     def update(cls, original_resource, new_resource_name, cloudformation_json, account_id, region_name):
-        original_resource.delete(account_id, region_name)
+        if kind not in CHANGED_IN_PLACE:
+            original_resource.delete(account_id, region_name)
         return create(cls, new_resource_name, cloudformation_json, account_id, region_name)
 
     def delete(self, _account_id, _region_name):
@@ -51,20 +55,64 @@ def teach(kind, make):
 
 
 TAUGHT = []
-RUNTIMES = {}
+CHANGED_IN_PLACE = ["AWS::BedrockAgentCore::Runtime", "AWS::BedrockAgentCore::RuntimeEndpoint"]
 
 
 def runtime(_name, properties, account, region):
+    backend = bedrockagentcorecontrol_backends[account][region]
+    configuration = {
+        "agent_runtime_artifact": {"containerConfiguration": {"containerUri": properties["AgentRuntimeArtifact"]["ContainerConfiguration"]["ContainerUri"]}},
+        "role_arn": properties["RoleArn"],
+        "network_configuration": {"networkMode": properties["NetworkConfiguration"]["NetworkMode"]},
+        "description": properties["Description"],
+        "authorizer_configuration": None,
+        "request_header_configuration": {"requestHeaderAllowlist": properties["RequestHeaderConfiguration"]["RequestHeaderAllowlist"]},
+        "protocol_configuration": {"serverProtocol": properties["ProtocolConfiguration"]},
+        "lifecycle_configuration": {
+            "idleRuntimeSessionTimeout": properties["LifecycleConfiguration"]["IdleRuntimeSessionTimeout"],
+            "maxLifetime": properties["LifecycleConfiguration"]["MaxLifetime"],
+        },
+        "environment_variables": properties.get("EnvironmentVariables"),
+    }
     name = properties["AgentRuntimeName"]
-    RUNTIMES[name] = version = RUNTIMES.get(name, 0) + 1
-    runtime_id = f"{name}-0123456789"
-    arn = f"arn:aws:bedrock-agentcore:{region}:{account}:runtime/{runtime_id}"
-    return Made(runtime_id, {"AgentRuntimeArn": arn, "AgentRuntimeId": runtime_id, "AgentRuntimeVersion": str(version)})
+    made = next((known for known in backend.agent_runtimes.values() if known.agent_runtime_name == name), None)
+    if made:
+        backend.update_agent_runtime(made.agent_runtime_id, **configuration)
+    else:
+        made = backend.create_agent_runtime(name, tags=None, **configuration)
+        # Moto's own ARN has a form that AgentCore's has not.
+        made.agent_runtime_arn = f"arn:aws:bedrock-agentcore:{region}:{account}:runtime/{made.agent_runtime_id}"
+    attributes = {"AgentRuntimeArn": made.agent_runtime_arn, "AgentRuntimeId": made.agent_runtime_id, "AgentRuntimeVersion": made.agent_runtime_version}
+    return Made(made.agent_runtime_id, attributes, lambda: backend.delete_agent_runtime(made.agent_runtime_id))
 
 
 def endpoint(_name, properties, account, region):
-    arn = f"arn:aws:bedrock-agentcore:{region}:{account}:runtime/{properties['AgentRuntimeId']}/runtime-endpoint/{properties['Name']}"
+    backend = bedrockagentcorecontrol_backends[account][region]
+    runtime_id, name, version = properties["AgentRuntimeId"], properties["Name"], properties["AgentRuntimeVersion"]
+    if (runtime_id, name) in backend.agent_runtime_endpoints:
+        backend.update_agent_runtime_endpoint(runtime_id, name, version, properties["Description"])
+    else:
+        backend.create_agent_runtime_endpoint(runtime_id, name, version, properties["Description"], None)
+    arn = f"arn:aws:bedrock-agentcore:{region}:{account}:runtime/{runtime_id}/runtime-endpoint/{name}"
     return Made(arn, {"AgentRuntimeEndpointArn": arn})
+
+
+def alarm(_name, properties, account, region):
+    backend = cloudwatch_backends[account][region]
+    backend.put_metric_alarm(
+        name=properties["AlarmName"],
+        namespace=properties.get("Namespace"),
+        metric_name=properties.get("MetricName"),
+        comparison_operator=properties["ComparisonOperator"],
+        evaluation_periods=properties["EvaluationPeriods"],
+        period=properties.get("Period"),
+        threshold=properties["Threshold"],
+        statistic=properties.get("Statistic"),
+        description=properties["AlarmDescription"],
+        dimensions=[],
+        alarm_actions=properties.get("AlarmActions", []),
+    )
+    return Made(properties["AlarmName"], remove=lambda: backend.delete_alarms([properties["AlarmName"]]))
 
 
 def account(_name, properties, account, region):
@@ -129,7 +177,7 @@ teach("AWS::ApiGateway::UsagePlanKey", usage_plan_key)
 teach("AWS::ApiGateway::Stage", stage)
 teach("AWS::ApiGateway::GatewayResponse", gateway_response)
 teach("AWS::Logs::MetricFilter", metric_filter)
-teach("AWS::CloudWatch::Alarm", lambda _name, properties, _account, _region: Made(properties["AlarmName"]))
+teach("AWS::CloudWatch::Alarm", alarm)
 
 # Moto wants of every integration what a mock has no use for.
 create_method = Method.create_from_cloudformation_json.__func__
@@ -142,6 +190,19 @@ def create_any_method(cls, resource_name, cloudformation_json, *rest, **more):
 
 
 Method.create_from_cloudformation_json = classmethod(create_any_method)
+
+# Moto forgets the outputs of a stack that a change set makes.
+execute_change_set = CloudFormationBackend.execute_change_set
+
+
+def execute_with_outputs(self, change_set_name, stack_name=None):
+    execute_change_set(self, change_set_name, stack_name)
+    stack = self.stacks[self.change_sets[change_set_name].stack_id]
+    stack._parse_template()
+    stack.output_map = stack._create_output_map()
+
+
+CloudFormationBackend.execute_change_set = execute_with_outputs
 
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()

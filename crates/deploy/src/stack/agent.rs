@@ -21,7 +21,7 @@ const ROLE: &str = "AgentRole";
 /// The header by which the proxy tells the agent its deadline; AgentCore hands on only headers that are listed.
 const DEADLINE_HEADER: &str = "X-Amzn-Bedrock-AgentCore-Runtime-Custom-Deadline-Ms";
 /// The variable that names the secret with the model provider's key.
-const SECRET_VARIABLE: &str = "FRONTDESK_AGENT_API_KEY_SECRET_ARN";
+const SECRET_VARIABLE: &str = "FRONTDESK_AGENT_API_KEY_SECRET";
 
 pub(super) fn put(template: &mut Template, settings: &StackSettings) {
     let resources = &mut template.resources;
