@@ -13,6 +13,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("agentcore", &["trace"]),
     ("store", &["aws"]),
     ("proxy", &["aws", "trace"]),
+    ("deploy", &["aws"]),
     ("gateway", &["aws", "store", "trace"]),
     ("runtime", &["aws", "process", "store", "trace"]),
     ("control", &["aws", "gateway", "runtime", "store", "trace"]),

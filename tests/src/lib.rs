@@ -3,6 +3,7 @@
 pub mod collector;
 pub mod host;
 pub mod llm_double;
+pub mod moto;
 pub mod postgres;
 
 /// The events of a streamed answer: server-sent, without names, each with one JSON document.

@@ -53,13 +53,18 @@ enum Command {
     /// Say how the running host is, or an agent on it
     Status(commands::status::StatusArguments),
     /// Make, import, list, show, change, rotate and delete API keys of the running host
-    #[command(subcommand)]
-    Keys(commands::keys::KeysCommand),
+    Keys(commands::keys::KeysArguments),
     /// Make, list, change and delete usage plans of the running host, and put keys into them
     #[command(subcommand)]
     Plans(commands::plans::PlansCommand),
     /// Say who used how much, exact to the moment; or extend a quota
     Usage(commands::usage::UsageArguments),
+    /// Put the same agent onto AWS, or bring it there up to date
+    #[cfg(feature = "deploy")]
+    Deploy(Box<commands::deploy::DeployArguments>),
+    /// Remove from AWS what `deploy` has put there
+    #[cfg(feature = "deploy")]
+    Undeploy(commands::undeploy::UndeployArguments),
     /// Look for what is wrong, and say what to do about it
     Doctor(commands::doctor::DoctorArguments),
     /// The embedding model's files
@@ -95,9 +100,13 @@ impl Cli {
             Command::Logs(arguments) => commands::logs::run(&arguments, &load(Vec::new())?),
             Command::Destroy(arguments) => commands::destroy::run(&arguments, &load(Vec::new())?),
             Command::Status(arguments) => commands::status::run(&arguments, &load(Vec::new())?),
-            Command::Keys(command) => commands::keys::run(command, &load(Vec::new())?),
+            Command::Keys(arguments) => commands::keys::run(arguments, &load(Vec::new())?),
             Command::Plans(command) => commands::plans::run(command, &load(Vec::new())?),
             Command::Usage(arguments) => commands::usage::run(&arguments, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
+            Command::Deploy(arguments) => commands::deploy::run(&arguments, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
+            Command::Undeploy(arguments) => commands::undeploy::run(&arguments, &load(Vec::new())?),
             Command::Doctor(arguments) => commands::doctor::run(&arguments, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
             Command::Eval(arguments) => {

@@ -5,6 +5,8 @@ mod agentcore_calls;
 mod cli;
 mod commands;
 mod control_client;
+#[cfg(feature = "deploy")]
+mod deployment;
 mod fetch;
 mod front_door;
 mod host;

@@ -111,6 +111,28 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "How long a start waits for an FAQ to be embedded; then it is searched by keywords until that is done.",
     },
     Setting { path: "agent.steps_max", help: "Steps that one call's graph may take." },
+    Setting { path: "deploy.stack_name", help: "Name of the stack on AWS; whatever is in it is named after it." },
+    Setting { path: "deploy.region", help: "The region to deploy to; by default the one that AWS's own tools would take." },
+    Setting {
+        path: "deploy.model",
+        help: "The agent's model on AWS, such as `bedrock:ID`, called by the agent's role; by default `agent.model`.",
+    },
+    Setting {
+        path: "deploy.model_key_secret_arn",
+        help: "A secret of yours that holds the provider's key; by default `deploy` makes one from the environment's.",
+    },
+    Setting { path: "deploy.function_memory_mb", help: "Memory of the Lambda functions; their share of a processor follows from it." },
+    Setting {
+        path: "deploy.function_timeout_s",
+        help: "Timeout of the function behind `/invoke`; by default a second less than `gateway.integration_timeout_ms`, and never more.",
+    },
+    Setting { path: "deploy.stream_timeout_s", help: "Timeout of the function behind `/stream`, at most 900." },
+    Setting { path: "deploy.idle_session_s", help: "How long a session of the agent stays without a call, from 60." },
+    Setting { path: "deploy.session_s_max", help: "How long a session of the agent stays at most." },
+    Setting { path: "deploy.log_retention_days", help: "How long CloudWatch keeps logs; one of the times it knows, such as 30 or 365." },
+    Setting { path: "deploy.error_percent_max", help: "Alarm when more than this share of answers are server errors, for ten minutes." },
+    Setting { path: "deploy.throttled_per_minute_max", help: "Alarm when more requests than this are answered with 429 in a minute." },
+    Setting { path: "deploy.alarm_address", help: "E-mail address that alarms are sent to; without one they only show in the console." },
 ];
 
 /// Variables with the prefix that are no settings.
@@ -134,6 +156,7 @@ pub(crate) struct Settings {
     pub(crate) usage_plan: UsagePlanSettings,
     pub(crate) fleet: FleetSettings,
     pub(crate) agent: HostedAgentSettings,
+    pub(crate) deploy: DeploySettings,
 }
 
 /// The public face.
@@ -273,6 +296,46 @@ pub(crate) struct HostedAgentSettings {
     pub(crate) steps_max: usize,
 }
 
+/// The same agent on AWS. What is not here is taken from the other sections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DeploySettings {
+    pub(crate) stack_name: String,
+    pub(crate) region: Option<String>,
+    pub(crate) model: Option<ModelChoice>,
+    pub(crate) model_key_secret_arn: Option<String>,
+    pub(crate) function_memory_mb: u32,
+    pub(crate) function_timeout_s: Option<u64>,
+    pub(crate) stream_timeout_s: u64,
+    pub(crate) idle_session_s: u64,
+    pub(crate) session_s_max: u64,
+    pub(crate) log_retention_days: u32,
+    pub(crate) error_percent_max: f64,
+    pub(crate) throttled_per_minute_max: u32,
+    pub(crate) alarm_address: Option<String>,
+}
+
+impl Default for DeploySettings {
+    fn default() -> Self {
+        DeploySettings {
+            stack_name: "frontdesk".to_owned(),
+            region: None,
+            model: None,
+            model_key_secret_arn: None,
+            function_memory_mb: 256,
+            function_timeout_s: None,
+            stream_timeout_s: 120,
+            // AgentCore's own defaults.
+            idle_session_s: 900,
+            session_s_max: 28_800,
+            log_retention_days: 30,
+            error_percent_max: 5.0,
+            throttled_per_minute_max: 100,
+            alarm_address: None,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -289,6 +352,7 @@ impl Default for Settings {
             usage_plan: UsagePlanSettings::default(),
             fleet: FleetSettings::default(),
             agent: HostedAgentSettings::default(),
+            deploy: DeploySettings::default(),
         }
     }
 }
@@ -656,7 +720,10 @@ mod tests {
         let some = Some("x".to_owned());
         (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) =
             (some.clone(), some.clone(), some.clone());
-        (settings.fleet.url, settings.gateway.agent) = (some.clone(), some);
+        (settings.fleet.url, settings.gateway.agent) = (some.clone(), some.clone());
+        settings.deploy.model = Some(ModelChoice::Extractive);
+        settings.deploy.function_timeout_s = Some(1);
+        (settings.deploy.region, settings.deploy.model_key_secret_arn, settings.deploy.alarm_address) = (some.clone(), some.clone(), some);
         let mut found = Vec::new();
         leaves(&toml::Table::try_from(settings).unwrap(), "", &mut found);
         let mut listed: Vec<_> = SETTINGS.iter().map(|setting| setting.path.to_owned()).collect();

@@ -92,6 +92,12 @@ pub enum ProviderError {
     Setup(String),
 }
 
+/// The variable in which a provider's key is usually found; `None` for an unknown provider and for one that wants no key.
+#[must_use]
+pub fn usual_key_variable(provider: &str) -> Option<&'static str> {
+    if provider == BEDROCK { Some(BEDROCK_KEY) } else { AdapterKind::from_lower_str(provider)?.default_key_env_name() }
+}
+
 impl Provider {
     /// Sets up the model `name` of `provider`; `variable` looks up an environment variable. Nothing
     /// is sent yet.

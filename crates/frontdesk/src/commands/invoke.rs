@@ -23,6 +23,9 @@ const CUSTOM_PREFIX: &str = "x-amzn-bedrock-agentcore-runtime-custom-";
 /// The flags of `invoke`.
 #[derive(Debug, Args)]
 pub(crate) struct InvokeArguments {
+    #[cfg(feature = "deploy")]
+    #[command(flatten)]
+    on_aws: super::on_aws::OnAws,
     /// The payload as JSON, such as '{"prompt": "Hello"}'; a text that is none is sent as the prompt; - reads it from standard input
     payload: String,
     /// The agent [default: the project's]
@@ -58,6 +61,10 @@ struct CustomHeaders(Vec<(HeaderName, HeaderValue)>);
 /// Calls.
 pub(crate) fn run(arguments: &InvokeArguments, settings: &Settings) -> anyhow::Result<()> {
     let payload = payload(&arguments.payload)?;
+    #[cfg(feature = "deploy")]
+    if let Some(place) = arguments.on_aws.place()? {
+        return super::on_aws::invoke::run(place, &payload, arguments.session_id.as_deref(), settings);
+    }
     let mut project = Project::find()?;
     let name = super::agent_name(&project, arguments.agent.as_deref())?;
     let client = ControlClient::new(settings)?;

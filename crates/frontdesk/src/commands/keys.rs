@@ -16,6 +16,16 @@ use crate::settings::Settings;
 /// The key that `ask` and `keys show` mean when none is named.
 pub(crate) const FIRST_KEY: &str = FIRST_KEY_NAME;
 
+/// The flags of `keys`.
+#[derive(Debug, Args)]
+pub(crate) struct KeysArguments {
+    #[cfg(feature = "deploy")]
+    #[command(flatten)]
+    on_aws: super::on_aws::OnAws,
+    #[command(subcommand)]
+    command: KeysCommand,
+}
+
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
@@ -158,8 +168,41 @@ fn tag(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// What API Gateway can do of a command.
+#[cfg(feature = "deploy")]
+fn on_aws_wanted(command: KeysCommand) -> anyhow::Result<super::on_aws::keys::Wanted> {
+    use super::on_aws::keys::Wanted;
+    Ok(match command {
+        KeysCommand::Create(CreateArguments { name, value, no_usage_plan, about, json, .. }) => {
+            let is_plain = about.expires.is_none() && about.source_ranges.is_empty() && about.tags.is_empty();
+            if value.is_some() || no_usage_plan || !is_plain {
+                anyhow::bail!(
+                    "on AWS a key has a name and a --description only: its value is generated, it does not expire and counts from everywhere"
+                );
+            }
+            Wanted::Create { name, description: about.description, json }
+        }
+        KeysCommand::List(ListArguments { json }) => Wanted::List { json },
+        KeysCommand::Show(ShowArguments { key, value_only, json }) => Wanted::Show { key, value_only, json },
+        KeysCommand::Enable(NameArguments { key }) => Wanted::Enable { key, enabled: true },
+        KeysCommand::Disable(NameArguments { key }) => Wanted::Enable { key, enabled: false },
+        KeysCommand::Delete(NameArguments { key }) => Wanted::Delete { key },
+        KeysCommand::Rotate(_) => anyhow::bail!(
+            "API Gateway's keys have one value: `keys create --aws` makes another, and when its holder has it, `keys disable --aws` ends the old"
+        ),
+        KeysCommand::Import(_) | KeysCommand::Update(_) => {
+            anyhow::bail!("this is for the keys of a host; on AWS keys are made, listed, shown, enabled, disabled and deleted")
+        }
+    })
+}
+
 /// Does it.
-pub(crate) fn run(command: KeysCommand, settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: KeysArguments, settings: &Settings) -> anyhow::Result<()> {
+    #[cfg(feature = "deploy")]
+    if let Some(place) = arguments.on_aws.place()? {
+        return super::on_aws::keys::run(place, on_aws_wanted(arguments.command)?, settings);
+    }
+    let command = arguments.command;
     let client = ControlClient::new(settings)?;
     super::block_on(perform(command, client))
 }

@@ -3,6 +3,8 @@
 pub(crate) mod agent;
 pub(crate) mod ask;
 pub(crate) mod configure;
+#[cfg(feature = "deploy")]
+pub(crate) mod deploy;
 pub(crate) mod destroy;
 pub(crate) mod doctor;
 pub(crate) mod eval;
@@ -12,11 +14,15 @@ pub(crate) mod launch;
 pub(crate) mod logs;
 pub(crate) mod model;
 mod moments;
+#[cfg(feature = "deploy")]
+mod on_aws;
 pub(crate) mod plans;
 pub(crate) mod sessions;
 pub(crate) mod settings_reference;
 pub(crate) mod status;
 pub(crate) mod stop;
+#[cfg(feature = "deploy")]
+pub(crate) mod undeploy;
 pub(crate) mod up;
 pub(crate) mod usage;
 
