@@ -11,7 +11,7 @@ use bytes::Bytes;
 use frontdesk_store::ApiKeyId;
 use http::{Request, Response};
 
-use crate::trace::Trace;
+use frontdesk_trace::Trace;
 
 /// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

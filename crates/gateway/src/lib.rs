@@ -33,7 +33,6 @@ mod span;
 mod strangers;
 pub mod throttle;
 pub mod tls;
-pub mod trace;
 mod usage;
 
 pub use actors::OTHER_ACTORS;
