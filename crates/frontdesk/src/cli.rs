@@ -69,6 +69,8 @@ enum Command {
     Eval(commands::eval::EvalArguments),
     /// Be the agent: serve the AgentCore contract on a port (started by `up`, or in a container)
     Agent(commands::agent::AgentArguments),
+    /// Be the Lambda function between API Gateway and AgentCore (started by AWS Lambda)
+    Lambda(commands::lambda::LambdaArguments),
     /// Print the reference page of all settings, as Markdown
     #[command(hide = true)]
     SettingsReference,
@@ -108,6 +110,7 @@ impl Cli {
                 let settings = load(arguments.overrides())?;
                 commands::agent::run(&arguments, settings.agent)
             }
+            Command::Lambda(arguments) => commands::lambda::run(arguments),
             Command::SettingsReference => {
                 print!("{}", commands::settings_reference::page());
                 Ok(())

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod control_client;
 mod host;
+mod lambda;
 mod otlp;
 mod project;
 mod run_file;

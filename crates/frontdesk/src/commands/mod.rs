@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod invoke;
 pub(crate) mod keys;
+pub(crate) mod lambda;
 pub(crate) mod launch;
 pub(crate) mod logs;
 pub(crate) mod model;
