@@ -29,6 +29,7 @@ check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --workspace -- -D warnings -D clippy::unwrap_used
+	cargo clippy --locked --package frontdesk --no-default-features --features agent,lambda -- -D warnings -D clippy::unwrap_used
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 bench: measured

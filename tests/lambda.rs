@@ -300,6 +300,18 @@ async fn a_host_s_own_control_face_takes_the_function_s_calls() {
     assert!(body["details"].as_str().unwrap().contains("does not match the signature"), "{body}");
 }
 
+/// In a zip with the runtime `provided.al2023` Lambda starts a file of this name, without arguments.
+#[tokio::test]
+async fn a_file_called_bootstrap_is_the_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let bootstrap = folder.path().join("bootstrap");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_frontdesk"), &bootstrap).unwrap();
+    let ran = Command::new(&bootstrap).env_clear().output().await.unwrap();
+    assert!(String::from_utf8(ran.stderr).unwrap().contains("AWS_LAMBDA_RUNTIME_API"));
+    let ran = Command::new(&bootstrap).env_clear().arg("--version").output().await.unwrap();
+    assert!(ran.status.success(), "with arguments it is what it always is");
+}
+
 #[tokio::test]
 async fn mistakes_at_the_start_are_named() {
     let check = async |variables: &[(&str, &str)], without: &str, words: &[&str]| {

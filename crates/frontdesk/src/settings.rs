@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use frontdesk_agent::ModelChoice;
 use frontdesk_agent::retrieval::SearchKind;
+#[cfg(feature = "host")]
 use frontdesk_gateway::access_log::LogFormat;
+#[cfg(feature = "host")]
 use frontdesk_store::{FleetAddress, QuotaPeriod, SecretText};
+#[cfg(feature = "host")]
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +21,7 @@ pub(crate) const FILE_NAME: &str = "frontdesk.toml";
 /// One setting: its place in the file, and what it is for. Its variable is `FRONTDESK_` and the place in capitals, dots as underscores.
 pub(crate) struct Setting {
     pub(crate) path: &'static str,
+    #[cfg_attr(not(feature = "host"), expect(dead_code, reason = "only a host prints the settings' page"))]
     pub(crate) help: &'static str,
 }
 
@@ -121,8 +125,9 @@ pub(crate) struct Settings {
     pub(crate) agent: HostedAgentSettings,
 }
 
-/// The public face.
+/// The public face. (A build without a host reads its settings, so that one file serves both, and uses none.)
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "host"), derive(Default))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct GatewaySettings {
     pub(crate) listen: String,
@@ -144,9 +149,10 @@ pub(crate) struct GatewaySettings {
 }
 
 /// Who shares a cached answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CacheScopeSetting {
+    #[default]
     Key,
     Shared,
 }
@@ -200,6 +206,7 @@ pub(crate) enum OnOutageSetting {
 
 /// The agents' host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "host"), derive(Default))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RuntimeHostSettings {
     pub(crate) sessions_max: usize,
@@ -217,6 +224,7 @@ pub(crate) enum QuotaPeriodSetting {
     Month,
 }
 
+#[cfg(feature = "host")]
 impl From<QuotaPeriodSetting> for QuotaPeriod {
     fn from(setting: QuotaPeriodSetting) -> Self {
         match setting {
@@ -275,6 +283,7 @@ impl Default for Settings {
     }
 }
 
+#[cfg(feature = "host")]
 impl Default for GatewaySettings {
     fn default() -> Self {
         let limits = frontdesk_gateway::GatewayLimits::default();
@@ -294,7 +303,7 @@ impl Default for GatewaySettings {
             burst_limit: limits.throttle.burst_limit,
             trusted_proxies: String::new(),
             cache_ttl_s: 0,
-            cache_scope: CacheScopeSetting::Key,
+            cache_scope: CacheScopeSetting::default(),
             cache_bytes_max: 64 * 1024 * 1024,
         }
     }
@@ -318,6 +327,7 @@ impl Default for ControlSettings {
     }
 }
 
+#[cfg(feature = "host")]
 impl Default for RuntimeHostSettings {
     fn default() -> Self {
         let limits = frontdesk_runtime::SessionLimits::default();
@@ -389,6 +399,8 @@ pub(crate) fn load(
         put(&mut table, path, value);
     }
     let settings = settings_of(table)?;
+    check_agent(&settings.agent)?;
+    #[cfg(feature = "host")]
     check(&settings)?;
     Ok(settings)
 }
@@ -409,8 +421,9 @@ fn settings_of(table: toml::Table) -> anyhow::Result<Settings> {
     Ok(toml::Value::Table(table).try_into()?)
 }
 
+#[cfg(feature = "host")]
 fn check(settings: &Settings) -> anyhow::Result<()> {
-    let Settings { account_id, gateway, access_log, runtime, usage_plan, agent, .. } = settings;
+    let Settings { account_id, gateway, access_log, runtime, usage_plan, .. } = settings;
     if account_id.len() != 12 || !account_id.bytes().all(|byte| byte.is_ascii_digit()) {
         bail!("account_id is {account_id:?}; it must be twelve digits");
     }
@@ -438,31 +451,36 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         bail!("gateway.tls_certificate and gateway.tls_key belong together: set both, or neither");
     }
     LogFormat::parse(&access_log.format).context("access_log.format")?;
-    if agent.embedding_wait_ms > EMBEDDING_WAIT_MS_MAX {
-        bail!("agent.embedding_wait_ms is {}; it must be at most {EMBEDDING_WAIT_MS_MAX}", agent.embedding_wait_ms);
-    }
-    let at_least_one = [
-        ("agent.embedding_threads", agent.embedding_threads),
-        ("agent.steps_max", agent.steps_max),
+    check_at_least_one(&[
         ("gateway.in_flight_max", gateway.in_flight_max),
         ("runtime.sessions_max", runtime.sessions_max),
         ("gateway.connections_max", gateway.connections_max),
         ("gateway.connections_per_address_max", gateway.connections_per_address_max),
-    ];
-    for (name, value) in at_least_one {
-        if value == 0 {
-            bail!("{name} is 0; it must be at least 1");
-        }
+    ])
+}
+
+fn check_agent(agent: &HostedAgentSettings) -> anyhow::Result<()> {
+    if agent.embedding_wait_ms > EMBEDDING_WAIT_MS_MAX {
+        bail!("agent.embedding_wait_ms is {}; it must be at most {EMBEDDING_WAIT_MS_MAX}", agent.embedding_wait_ms);
     }
-    Ok(())
+    check_at_least_one(&[("agent.embedding_threads", agent.embedding_threads), ("agent.steps_max", agent.steps_max)])
+}
+
+fn check_at_least_one(values: &[(&str, usize)]) -> anyhow::Result<()> {
+    match values.iter().find(|(_, value)| *value == 0) {
+        Some((name, _)) => bail!("{name} is 0; it must be at least 1"),
+        None => Ok(()),
+    }
 }
 
 /// A host gives an agent two minutes to start, of which some are for reading the FAQ.
 const EMBEDDING_WAIT_MS_MAX: u64 = 100_000;
 
 /// API Gateway's bound on how long an answer is cached.
+#[cfg(feature = "host")]
 const CACHE_TTL_S_MAX: u64 = 3600;
 
+#[cfg(feature = "host")]
 impl Settings {
     /// Where [`Settings::programs_dir`] is. It lies outside the data folder, which no agent may see, and for root outside its home, which no other user may enter.
     ///
@@ -484,6 +502,7 @@ impl Settings {
     }
 }
 
+#[cfg(feature = "host")]
 impl GatewaySettings {
     /// The networks of [`GatewaySettings::trusted_proxies`].
     ///
@@ -501,6 +520,7 @@ impl GatewaySettings {
 }
 
 /// The agent's settings as variables: what a child process needs to be the same agent.
+#[cfg(feature = "host")]
 pub(crate) fn agent_variables(agent: &HostedAgentSettings) -> anyhow::Result<Vec<(String, String)>> {
     let table = toml::Table::try_from(agent)?;
     let text = |value: toml::Value| match value {
