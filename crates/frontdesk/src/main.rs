@@ -16,6 +16,8 @@ mod otlp;
 mod project;
 #[cfg(feature = "host")]
 mod run_file;
+#[cfg(feature = "aws")]
+mod secret;
 #[cfg(feature = "host")]
 mod seed;
 #[cfg(feature = "agent")]

@@ -91,6 +91,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "agent.model", help: "`auto`, `extractive`, or `PROVIDER:NAME` such as `groq:openai/gpt-oss-20b`." },
     Setting { path: "agent.base_url", help: "Base URL of an OpenAI-compatible endpoint, up to and with `/v1`." },
     Setting { path: "agent.api_key_variable", help: "Name of the environment variable that holds the provider's key." },
+    Setting {
+        path: "agent.api_key_secret",
+        help: "ARN of a secret in AWS Secrets Manager that holds the provider's key, fetched at the start; in builds with the Cargo feature `aws`.",
+    },
     Setting { path: "agent.search", help: "`vector`, `keyword`, or `hybrid`; `keyword` where the embedding model is missing." },
     Setting { path: "agent.model_dir", help: "Folder of the embedding model's files." },
     Setting { path: "agent.cache_dir", help: "Folder of cached embeddings; by default `cache` in the data folder." },
@@ -255,6 +259,7 @@ pub(crate) struct HostedAgentSettings {
     pub(crate) model: ModelChoice,
     pub(crate) base_url: Option<String>,
     pub(crate) api_key_variable: Option<String>,
+    pub(crate) api_key_secret: Option<String>,
     pub(crate) search: SearchKind,
     pub(crate) model_dir: PathBuf,
     pub(crate) cache_dir: Option<PathBuf>,
@@ -363,6 +368,7 @@ impl Default for HostedAgentSettings {
             model: agent.model,
             base_url: agent.base_url,
             api_key_variable: agent.api_key_variable,
+            api_key_secret: None,
             search: agent.search,
             model_dir: agent.model_dir,
             cache_dir: agent.cache_dir,
@@ -640,6 +646,7 @@ mod tests {
         let some = Some("x".to_owned());
         (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) =
             (some.clone(), some.clone(), some.clone());
+        settings.agent.api_key_secret = some.clone();
         settings.fleet.url = some;
         let mut found = Vec::new();
         leaves(&toml::Table::try_from(settings).unwrap(), "", &mut found);
