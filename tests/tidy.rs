@@ -15,7 +15,8 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("proxy", &["aws", "trace"]),
     ("gateway", &["aws", "store", "trace"]),
     ("runtime", &["aws", "process", "store", "trace"]),
-    ("control", &["aws", "gateway", "runtime", "store", "trace"]),
+    ("functions", &["aws", "process", "store"]),
+    ("control", &["aws", "functions", "gateway", "runtime", "store", "trace"]),
     ("agent", &["agentcore"]),
 ];
 
