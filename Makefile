@@ -17,9 +17,9 @@ model: build
 	$(FRONTDESK) model pull || echo "The embedding model could not be fetched: searching by keywords."
 
 test: test-tools
-	cargo test --locked --workspace --no-run
+	cargo test --locked --workspace --features frontdesk/aws --no-run
 	$(CARGO_TARGET_DIR)/debug/frontdesk model pull
-	PATH="$(VENV)/bin:$$PATH" cargo test --locked --workspace --no-fail-fast
+	PATH="$(VENV)/bin:$$PATH" cargo test --locked --workspace --features frontdesk/aws --no-fail-fast
 
 # What the tests need beyond a Rust toolchain, Python and Node: the aws CLI and boto3, the text splitter to compare with, a browser.
 test-tools:
@@ -27,8 +27,9 @@ test-tools:
 
 check:
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --features frontdesk/aws --all-targets -- -D warnings
 	cargo clippy --locked --workspace -- -D warnings -D clippy::unwrap_used
+	cargo clippy --locked --package frontdesk --no-default-features --features agent,lambda -- -D warnings -D clippy::unwrap_used
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 # One target after the other; see fuzz/README.md.

@@ -16,7 +16,8 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("deploy", &["aws"]),
     ("gateway", &["aws", "store", "trace"]),
     ("runtime", &["aws", "process", "store", "trace"]),
-    ("control", &["aws", "gateway", "runtime", "store", "trace"]),
+    ("functions", &["aws", "process", "store"]),
+    ("control", &["aws", "functions", "gateway", "runtime", "store", "trace"]),
     ("agent", &["agentcore"]),
 ];
 

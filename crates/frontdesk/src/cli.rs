@@ -1,23 +1,45 @@
 //! The command line: what can be asked, and who answers it.
 
+use std::ffi::OsString;
+use std::path::Path;
+#[cfg(feature = "agent")]
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "agent")]
+use clap::Args;
+use clap::{Parser, Subcommand};
 
 use crate::commands;
+#[cfg(feature = "agent")]
 use crate::settings::{self, Override, Settings};
 
 /// An AI agent behind a simple API key: on your machine, and on AWS.
 #[derive(Debug, Parser)]
 #[command(name = "frontdesk", version, about, max_term_width = 100)]
 pub(crate) struct Cli {
+    #[cfg(feature = "agent")]
     #[command(flatten)]
     common: Common,
     #[command(subcommand)]
-    command: Command,
+    place: Place,
+}
+
+/// The places to live.
+#[derive(Debug, Subcommand)]
+enum Place {
+    #[cfg(feature = "host")]
+    #[command(flatten)]
+    Host(Box<Command>),
+    #[cfg(feature = "agent")]
+    /// Be the agent: serve the AgentCore contract on a port (started by `up`, or in a container)
+    Agent(commands::agent::AgentArguments),
+    #[cfg(feature = "lambda")]
+    /// Be the Lambda function between API Gateway and AgentCore (started by AWS Lambda)
+    Lambda(commands::lambda::LambdaArguments),
 }
 
 /// What every command takes.
+#[cfg(feature = "agent")]
 #[derive(Debug, Args)]
 struct Common {
     /// Settings file [default: frontdesk.toml, if there is one]
@@ -28,7 +50,8 @@ struct Common {
     data_dir: Option<PathBuf>,
 }
 
-/// The commands.
+/// The commands of a host, and those that speak to one.
+#[cfg(feature = "host")]
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the agent on this machine, until Ctrl-C
@@ -72,8 +95,6 @@ enum Command {
     Model(commands::model::ModelCommand),
     /// Measure how well an FAQ is searched, on labelled questions
     Eval(commands::eval::EvalArguments),
-    /// Be the agent: serve the AgentCore contract on a port (started by `up`, or in a container)
-    Agent(commands::agent::AgentArguments),
     /// Print the reference page of all settings, as Markdown
     #[command(hide = true)]
     SettingsReference,
@@ -84,9 +105,35 @@ impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         // Provider keys may be kept in `.env`; what the environment has already goes first.
         let _ = dotenvy::dotenv();
-        let common = self.common;
+        match self.place {
+            #[cfg(feature = "host")]
+            Place::Host(command) => command.run(&self.common),
+            #[cfg(feature = "agent")]
+            Place::Agent(arguments) => {
+                let settings = self.common.settings(arguments.overrides())?;
+                commands::agent::run(&arguments, settings.agent)
+            }
+            #[cfg(feature = "lambda")]
+            Place::Lambda(arguments) => commands::lambda::run(arguments),
+        }
+    }
+}
+
+/// The arguments as they are meant: Lambda starts a file of the name `bootstrap`, without any.
+pub(crate) fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<_> = given.into_iter().collect();
+    let is_bootstrap = arguments.first().is_some_and(|program| Path::new(program).file_name().is_some_and(|name| name == "bootstrap"));
+    if is_bootstrap && arguments.len() == 1 {
+        arguments.push("lambda".into());
+    }
+    arguments
+}
+
+#[cfg(feature = "host")]
+impl Command {
+    fn run(self, common: &Common) -> anyhow::Result<()> {
         let load = |flags: Vec<Override>| common.settings(flags);
-        match self.command {
+        match self {
             Command::Up(arguments) => {
                 let settings = load(arguments.overrides())?;
                 commands::up::run(&arguments, settings)
@@ -113,10 +160,6 @@ impl Cli {
                 let settings = load(arguments.overrides())?;
                 commands::eval::run(&arguments, settings.agent)
             }
-            Command::Agent(arguments) => {
-                let settings = load(arguments.overrides())?;
-                commands::agent::run(&arguments, settings.agent)
-            }
             Command::SettingsReference => {
                 print!("{}", commands::settings_reference::page());
                 Ok(())
@@ -125,6 +168,7 @@ impl Cli {
     }
 }
 
+#[cfg(feature = "agent")]
 impl Common {
     fn settings(&self, mut flags: Vec<Override>) -> anyhow::Result<Settings> {
         if let Some(data_dir) = &self.data_dir {

@@ -7,10 +7,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use frontdesk_agent::ModelChoice;
 use frontdesk_agent::retrieval::SearchKind;
+#[cfg(feature = "host")]
 use frontdesk_gateway::access_log::LogFormat;
+#[cfg(feature = "host")]
 use frontdesk_gateway::apis::edit;
+#[cfg(feature = "host")]
 use frontdesk_runtime::EgressRules;
+#[cfg(feature = "host")]
 use frontdesk_store::{FleetAddress, QuotaPeriod, SecretText};
+#[cfg(feature = "host")]
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +25,7 @@ pub(crate) const FILE_NAME: &str = "frontdesk.toml";
 /// One setting: its place in the file, and what it is for. Its variable is `FRONTDESK_` and the place in capitals, dots as underscores.
 pub(crate) struct Setting {
     pub(crate) path: &'static str,
+    #[cfg_attr(not(feature = "host"), expect(dead_code, reason = "only a host prints the settings' page"))]
     pub(crate) help: &'static str,
 }
 
@@ -102,6 +108,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "agent.model", help: "`auto`, `extractive`, or `PROVIDER:NAME` such as `groq:openai/gpt-oss-20b`." },
     Setting { path: "agent.base_url", help: "Base URL of an OpenAI-compatible endpoint, up to and with `/v1`." },
     Setting { path: "agent.api_key_variable", help: "Name of the environment variable that holds the provider's key." },
+    Setting {
+        path: "agent.api_key_secret",
+        help: "ARN of a secret in AWS Secrets Manager that holds the provider's key, fetched at the start; in builds with the Cargo feature `aws`.",
+    },
     Setting { path: "agent.search", help: "`vector`, `keyword`, or `hybrid`; `keyword` where the embedding model is missing." },
     Setting { path: "agent.model_dir", help: "Folder of the embedding model's files." },
     Setting { path: "agent.cache_dir", help: "Folder of cached embeddings; by default `cache` in the data folder." },
@@ -159,8 +169,9 @@ pub(crate) struct Settings {
     pub(crate) deploy: DeploySettings,
 }
 
-/// The public face.
+/// The public face. (A build without a host reads its settings, so that one file serves both, and uses none.)
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "host"), derive(Default))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct GatewaySettings {
     pub(crate) listen: String,
@@ -184,9 +195,10 @@ pub(crate) struct GatewaySettings {
 }
 
 /// Who shares a cached answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CacheScopeSetting {
+    #[default]
     Key,
     Shared,
 }
@@ -240,6 +252,7 @@ pub(crate) enum OnOutageSetting {
 
 /// The agents' host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "host"), derive(Default))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RuntimeHostSettings {
     pub(crate) sessions_max: usize,
@@ -258,6 +271,7 @@ pub(crate) enum QuotaPeriodSetting {
     Month,
 }
 
+#[cfg(feature = "host")]
 impl From<QuotaPeriodSetting> for QuotaPeriod {
     fn from(setting: QuotaPeriodSetting) -> Self {
         match setting {
@@ -288,6 +302,7 @@ pub(crate) struct HostedAgentSettings {
     pub(crate) model: ModelChoice,
     pub(crate) base_url: Option<String>,
     pub(crate) api_key_variable: Option<String>,
+    pub(crate) api_key_secret: Option<String>,
     pub(crate) search: SearchKind,
     pub(crate) model_dir: PathBuf,
     pub(crate) cache_dir: Option<PathBuf>,
@@ -357,6 +372,7 @@ impl Default for Settings {
     }
 }
 
+#[cfg(feature = "host")]
 impl Default for GatewaySettings {
     fn default() -> Self {
         let limits = frontdesk_gateway::GatewayLimits::default();
@@ -378,7 +394,7 @@ impl Default for GatewaySettings {
             burst_limit: limits.throttle.burst_limit,
             trusted_proxies: String::new(),
             cache_ttl_s: 0,
-            cache_scope: CacheScopeSetting::Key,
+            cache_scope: CacheScopeSetting::default(),
             cache_bytes_max: 64 * 1024 * 1024,
         }
     }
@@ -402,6 +418,7 @@ impl Default for ControlSettings {
     }
 }
 
+#[cfg(feature = "host")]
 impl Default for RuntimeHostSettings {
     fn default() -> Self {
         let limits = frontdesk_runtime::SessionLimits::default();
@@ -438,6 +455,7 @@ impl Default for HostedAgentSettings {
             model: agent.model,
             base_url: agent.base_url,
             api_key_variable: agent.api_key_variable,
+            api_key_secret: None,
             search: agent.search,
             model_dir: agent.model_dir,
             cache_dir: agent.cache_dir,
@@ -474,6 +492,8 @@ pub(crate) fn load(
         put(&mut table, path, value);
     }
     let settings = settings_of(table)?;
+    check_agent(&settings.agent)?;
+    #[cfg(feature = "host")]
     check(&settings)?;
     Ok(settings)
 }
@@ -494,8 +514,9 @@ fn settings_of(table: toml::Table) -> anyhow::Result<Settings> {
     Ok(toml::Value::Table(table).try_into()?)
 }
 
+#[cfg(feature = "host")]
 fn check(settings: &Settings) -> anyhow::Result<()> {
-    let Settings { account_id, gateway, access_log, runtime, usage_plan, agent, .. } = settings;
+    let Settings { account_id, gateway, access_log, runtime, usage_plan, .. } = settings;
     if account_id.len() != 12 || !account_id.bytes().all(|byte| byte.is_ascii_digit()) {
         bail!("account_id is {account_id:?}; it must be twelve digits");
     }
@@ -535,31 +556,36 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         bail!("gateway.tls_certificate and gateway.tls_key belong together: set both, or neither");
     }
     LogFormat::parse(&access_log.format).context("access_log.format")?;
-    if agent.embedding_wait_ms > EMBEDDING_WAIT_MS_MAX {
-        bail!("agent.embedding_wait_ms is {}; it must be at most {EMBEDDING_WAIT_MS_MAX}", agent.embedding_wait_ms);
-    }
-    let at_least_one = [
-        ("agent.embedding_threads", agent.embedding_threads),
-        ("agent.steps_max", agent.steps_max),
+    check_at_least_one(&[
         ("gateway.in_flight_max", gateway.in_flight_max),
         ("runtime.sessions_max", runtime.sessions_max),
         ("gateway.connections_max", gateway.connections_max),
         ("gateway.connections_per_address_max", gateway.connections_per_address_max),
-    ];
-    for (name, value) in at_least_one {
-        if value == 0 {
-            bail!("{name} is 0; it must be at least 1");
-        }
+    ])
+}
+
+fn check_agent(agent: &HostedAgentSettings) -> anyhow::Result<()> {
+    if agent.embedding_wait_ms > EMBEDDING_WAIT_MS_MAX {
+        bail!("agent.embedding_wait_ms is {}; it must be at most {EMBEDDING_WAIT_MS_MAX}", agent.embedding_wait_ms);
     }
-    Ok(())
+    check_at_least_one(&[("agent.embedding_threads", agent.embedding_threads), ("agent.steps_max", agent.steps_max)])
+}
+
+fn check_at_least_one(values: &[(&str, usize)]) -> anyhow::Result<()> {
+    match values.iter().find(|(_, value)| *value == 0) {
+        Some((name, _)) => bail!("{name} is 0; it must be at least 1"),
+        None => Ok(()),
+    }
 }
 
 /// A host gives an agent two minutes to start, of which some are for reading the FAQ.
 const EMBEDDING_WAIT_MS_MAX: u64 = 100_000;
 
 /// API Gateway's bound on how long an answer is cached.
+#[cfg(feature = "host")]
 const CACHE_TTL_S_MAX: u64 = 3600;
 
+#[cfg(feature = "host")]
 impl Settings {
     /// Where [`Settings::programs_dir`] is. It lies outside the data folder, which no agent may see, and for root outside its home, which no other user may enter.
     ///
@@ -581,6 +607,7 @@ impl Settings {
     }
 }
 
+#[cfg(feature = "host")]
 impl GatewaySettings {
     /// The networks of [`GatewaySettings::trusted_proxies`].
     ///
@@ -598,6 +625,7 @@ impl GatewaySettings {
 }
 
 /// The agent's settings as variables: what a child process needs to be the same agent.
+#[cfg(feature = "host")]
 pub(crate) fn agent_variables(agent: &HostedAgentSettings) -> anyhow::Result<Vec<(String, String)>> {
     let table = toml::Table::try_from(agent)?;
     let text = |value: toml::Value| match value {
@@ -720,7 +748,7 @@ mod tests {
         let some = Some("x".to_owned());
         (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) =
             (some.clone(), some.clone(), some.clone());
-        (settings.fleet.url, settings.gateway.agent) = (some.clone(), some.clone());
+        (settings.fleet.url, settings.gateway.agent, settings.agent.api_key_secret) = (some.clone(), some.clone(), some.clone());
         settings.deploy.model = Some(ModelChoice::Extractive);
         settings.deploy.function_timeout_s = Some(1);
         (settings.deploy.region, settings.deploy.model_key_secret_arn, settings.deploy.alarm_address) = (some.clone(), some.clone(), some);

@@ -247,7 +247,7 @@ mod tests {
     use super::*;
     use crate::admission::Now;
     use crate::answer::GatewayAnswer;
-    use crate::trace::Trace;
+    use frontdesk_trace::Trace;
     use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
     use std::time::Duration;
     use uuid::Uuid;

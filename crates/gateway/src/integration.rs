@@ -12,7 +12,7 @@ use frontdesk_store::ApiKeyId;
 use http::{Request, Response};
 
 use crate::exchange::Exchange;
-use crate::trace::Trace;
+use frontdesk_trace::Trace;
 
 /// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

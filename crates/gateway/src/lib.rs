@@ -37,7 +37,6 @@ pub mod stage_logs;
 mod strangers;
 pub mod throttle;
 pub mod tls;
-pub mod trace;
 mod usage;
 
 pub use actors::OTHER_ACTORS;

@@ -32,7 +32,7 @@ use crate::quota::day_of;
 use crate::route::{Route, RouteEntry, StageFacts};
 use crate::strangers::Strangers;
 use crate::throttle::TokenBucket;
-use crate::trace::Trace;
+use frontdesk_trace::Trace;
 
 /// Headers that API Gateway keeps from an integration, because they speak of the connection and not of the request.
 const DROPPED_REQUEST_HEADERS: [&str; 10] = [
