@@ -6,4 +6,5 @@
 pub mod call;
 mod http_client;
 pub mod image;
+pub mod python_package;
 pub mod registry;
