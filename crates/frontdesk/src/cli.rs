@@ -65,6 +65,8 @@ enum Command {
     /// The embedding model's files
     #[command(subcommand)]
     Model(commands::model::ModelCommand),
+    /// Build a container image without Docker, and push it to a registry
+    Image(commands::image::ImageArguments),
     /// Measure how well an FAQ is searched, on labelled questions
     Eval(commands::eval::EvalArguments),
     /// Be the agent: serve the AgentCore contract on a port (started by `up`, or in a container)
@@ -100,6 +102,7 @@ impl Cli {
             Command::Usage(arguments) => commands::usage::run(&arguments, &load(Vec::new())?),
             Command::Doctor(arguments) => commands::doctor::run(&arguments, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
+            Command::Image(arguments) => commands::image::run(&arguments, &load(Vec::new())?),
             Command::Eval(arguments) => {
                 let settings = load(arguments.overrides())?;
                 commands::eval::run(&arguments, settings.agent)

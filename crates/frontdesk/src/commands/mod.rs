@@ -6,6 +6,8 @@ pub(crate) mod configure;
 pub(crate) mod destroy;
 pub(crate) mod doctor;
 pub(crate) mod eval;
+pub(crate) mod image;
+mod image_progress;
 pub(crate) mod invoke;
 pub(crate) mod keys;
 pub(crate) mod launch;
