@@ -93,6 +93,9 @@ enum Command {
     /// The embedding model's files
     #[command(subcommand)]
     Model(commands::model::ModelCommand),
+    /// Build a container image without Docker, and push it to a registry
+    #[cfg(feature = "deploy")]
+    Image(commands::image::ImageArguments),
     /// Measure how well an FAQ is searched, on labelled questions
     Eval(commands::eval::EvalArguments),
     /// Print the reference page of all settings, as Markdown
@@ -156,6 +159,8 @@ impl Command {
             Command::Undeploy(arguments) => commands::undeploy::run(&arguments, &load(Vec::new())?),
             Command::Doctor(arguments) => commands::doctor::run(&arguments, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
+            Command::Image(arguments) => commands::image::run(&arguments, &load(Vec::new())?),
             Command::Eval(arguments) => {
                 let settings = load(arguments.overrides())?;
                 commands::eval::run(&arguments, settings.agent)

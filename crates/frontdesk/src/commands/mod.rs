@@ -14,6 +14,10 @@ pub(crate) mod destroy;
 pub(crate) mod doctor;
 #[cfg(feature = "host")]
 pub(crate) mod eval;
+#[cfg(feature = "deploy")]
+pub(crate) mod image;
+#[cfg(feature = "deploy")]
+mod image_progress;
 #[cfg(feature = "host")]
 pub(crate) mod invoke;
 #[cfg(feature = "host")]
