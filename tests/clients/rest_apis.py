@@ -398,7 +398,7 @@ def agentcore_behind_a_method():
     for path in ["/nobody", "/elsewhere"]:
         answer = call(api_id, "v1", path, "POST", json=question)
         expect(path, (answer.status_code, answer.json()), (500, {"message": "Internal server error"}))
-    change = [{"op": "replace", "path": "/variables/agent", "value": os.environ["AGENT_ARN"] + "x"}]
+    change = [{"op": "replace", "path": "/variables/agent", "value": os.environ["AGENT_ARN"][:-10] + "0123456789"}]
     api.update_stage(restApiId=api_id, stageName="v1", patchOperations=change)
     answer = call(api_id, "v1", "/ask", "POST", json=question)
     expect("an agent that is not there", (answer.status_code, answer.headers["x-amzn-errortype"]), (404, "ResourceNotFoundException"))

@@ -54,19 +54,19 @@ pub(crate) async fn send(request: Request<Full<Bytes>>, trust: &Trust) -> anyhow
         anyhow::Ok((status, response.into_body().collect().await?.to_bytes()))
     };
     let answered = tokio::time::timeout(ANSWER_TIMEOUT, answering).await.with_context(|| format!("no answer in time from {address}"))?;
-    answered.map_err(|error| match distrust(&error) {
+    answered.map_err(|error| match error.chain().any(is_distrust) {
         true => error.context(format!("the certificate of {address} is not trusted: name a file of those to trust with --ca FILE")),
         false => error.context(format!("{address} does not answer: is the host still running?")),
     })
 }
 
-/// Whether a call failed for the server's certificate.
-fn distrust(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref).and_then(|inner| inner.downcast_ref());
-        let error: Option<&rustls::Error> = cause.downcast_ref().or(inner);
-        matches!(error, Some(rustls::Error::InvalidCertificate(_)))
-    })
+/// Whether a call failed for the server's certificate: TLS tells it in an I/O error, which is told in another.
+fn is_distrust(cause: &(dyn std::error::Error + 'static)) -> bool {
+    match (cause.downcast_ref(), cause.downcast_ref::<std::io::Error>()) {
+        (Some(rustls::Error::InvalidCertificate(_)), _) => true,
+        (_, Some(io)) => io.get_ref().is_some_and(|inner| is_distrust(inner)),
+        _ => false,
+    }
 }
 
 fn trusting(file: &Path, vouching: bool, provider: Arc<CryptoProvider>) -> anyhow::Result<ClientConfig> {

@@ -133,7 +133,7 @@ fn reason(status: StatusCode) -> &'static str {
         StatusCode::REQUEST_TIMEOUT => "The request line and headers did not arrive in time",
         StatusCode::URI_TOO_LONG => "The request's path is too long",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "The request's headers are too large",
-        _ => "The request is no HTTP/1.1 request",
+        _ => "The request cannot be read as HTTP/1.1",
     }
 }
 

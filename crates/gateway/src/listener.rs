@@ -203,7 +203,12 @@ struct Protocols {
 impl Protocols {
     fn new(limits: ListenerLimits) -> Protocols {
         let mut http1 = hyper::server::conn::http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(limits.header_read_timeout).max_buf_size(limits.header_bytes_max);
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_read_timeout)
+            // The buffer's bound alone is for what waits to be read: a longer head that arrives at once would pass.
+            .max_header_size(limits.header_bytes_max)
+            .max_buf_size(limits.header_bytes_max);
         let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -347,6 +352,14 @@ mod tests {
         serving.abort();
         let heads: Vec<&str> = told.split("HTTP/1.1 ").skip(1).map(|answer| answer.lines().next().unwrap()).collect();
         assert_eq!(heads.join(", "), expected, "{:?}: {told:?}", String::from_utf8_lossy(bytes));
+    }
+
+    #[tokio::test]
+    async fn a_head_over_the_limit_is_refused_however_it_arrives() {
+        let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(70_000));
+        for _ in 0..20 {
+            check_slow(long.as_bytes(), "431 Request Header Fields Too Large").await;
+        }
     }
 
     #[tokio::test]

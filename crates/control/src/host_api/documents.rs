@@ -34,7 +34,7 @@ pub struct CreateKeyRequest {
 }
 
 /// Asks for a change of a key. What is left out stays as it is.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateKeyRequest {
     /// The name.
@@ -221,7 +221,7 @@ pub struct PlanList {
 }
 
 /// Asks for a new plan, or a change of one. What is left out stays as it is; `null` takes a limit away.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PutPlanRequest {
     /// The name.

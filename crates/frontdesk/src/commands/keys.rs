@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use frontdesk_control::{CreateKeyRequest, ImportKeysRequest, KeyDocument, KeyWithValue, RotateKeyRequest, UpdateKeyRequest};
@@ -229,10 +229,10 @@ async fn perform(command: KeysCommand, client: ControlClient) -> anyhow::Result<
         }
         KeysCommand::List(arguments) => {
             let list = client.list_keys().await?;
-            if arguments.json {
-                println!("{}", serde_json::to_string_pretty(&list)?);
-            } else {
-                println!("{}", table(&list.keys));
+            match list.keys.is_empty() {
+                _ if arguments.json => println!("{}", serde_json::to_string_pretty(&list)?),
+                true => println!("There are no API keys; `frontdesk keys create NAME` makes one."),
+                false => println!("{}", table(&list.keys)),
             }
             Ok(())
         }
@@ -251,6 +251,9 @@ async fn perform(command: KeysCommand, client: ControlClient) -> anyhow::Result<
             let source_ranges = (from_anywhere || !source_ranges.is_empty()).then_some(source_ranges);
             let tags = BTreeMap::from_iter(tags);
             let wanted = UpdateKeyRequest { name, description, enabled: None, expires_at, source_ranges, tags };
+            if wanted == UpdateKeyRequest::default() {
+                bail!("nothing to change: `frontdesk keys update --help` says what can be");
+            }
             println!("{}", table(&[client.update_key(&key, &wanted).await?]));
             Ok(())
         }
@@ -278,13 +281,23 @@ fn print_value(key: &KeyWithValue, json: bool) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(key)?);
         return Ok(());
     }
-    println!("{}  {}  {}", key.id, key.name, key.value);
+    println!("API key  {}\nName     {}\nId       {}", key.value, key.name, key.id);
     match key.former_value_retires_at {
         Some(retires_at) if moments::has_passed(retires_at) => println!("No value before it works any more."),
         Some(retires_at) => println!("The value before it works until {}.", moments::shown(retires_at)),
         None => {}
     }
     Ok(())
+}
+
+/// Whether a key opens anything, and if not, why.
+fn what_opens(key: &KeyDocument) -> &'static str {
+    match key {
+        key if !key.enabled => "no: disabled",
+        key if key.expires_at.is_some_and(moments::has_passed) => "no: expired",
+        key if key.usage_plans.is_empty() => "no: in no plan",
+        _ => "yes",
+    }
 }
 
 /// Keys as a table; a column that says nothing of any key is left out.
@@ -294,7 +307,7 @@ fn table(keys: &[KeyDocument]) -> Table {
         ("ID", |key| key.id.clone()),
         ("NAME", |key| key.name.clone()),
         ("VALUE", |key| format!("…{}", key.hint)),
-        ("ENABLED", |key| if key.enabled { "yes" } else { "no" }.to_owned()),
+        ("OPENS", |key| what_opens(key).to_owned()),
         ("USAGE PLAN", |key| if key.usage_plans.is_empty() { "none".to_owned() } else { key.usage_plans.join(", ") }),
         ("TODAY", |key| key.used_today.to_string()),
         ("EXPIRES", |key| key.expires_at.map(moments::shown).unwrap_or_default()),

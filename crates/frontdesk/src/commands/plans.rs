@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
 use frontdesk_control::{PlanDocument, PutPlanRequest, QuotaDocument, ThrottleDocument};
@@ -162,7 +163,13 @@ pub(crate) fn run(command: PlansCommand, settings: &Settings) -> anyhow::Result<
                     println!("{}", table(&[plan]));
                 }
             }
-            PlansCommand::Update { plan, name, about } => println!("{}", table(&[client.update_plan(&plan, &about.request(name)).await?])),
+            PlansCommand::Update { plan, name, about } => {
+                let wanted = about.request(name);
+                if wanted == PutPlanRequest::default() {
+                    bail!("nothing to change: `frontdesk plans update --help` says what can be");
+                }
+                println!("{}", table(&[client.update_plan(&plan, &wanted).await?]));
+            }
             PlansCommand::Delete { plan } => {
                 client.delete_plan(&plan).await?;
                 println!("{plan} is deleted.");

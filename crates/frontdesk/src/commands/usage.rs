@@ -81,13 +81,18 @@ pub(crate) fn run(arguments: &UsageArguments, settings: &Settings) -> anyhow::Re
         let today = moments::today();
         let (from, to) = (arguments.from.unwrap_or(today), arguments.to.unwrap_or(today));
         let usage = client.usage(&from.to_string(), &to.to_string(), arguments.key.as_deref()).await?;
-        if arguments.json {
-            println!("{}", serde_json::to_string_pretty(&usage)?);
-        } else {
-            println!("{}", if arguments.actors { by_actor(&usage) } else { by_key(&usage) });
+        let is_empty = if arguments.actors { usage.actors.is_empty() } else { usage.keys.is_empty() };
+        match is_empty {
+            _ if arguments.json => println!("{}", serde_json::to_string_pretty(&usage)?),
+            true => println!("Nothing was counted from {from} to {to} (UTC){}.", of_key(arguments.key.as_deref())),
+            false => println!("{}", if arguments.actors { by_actor(&usage) } else { by_key(&usage) }),
         }
         Ok(())
     })
+}
+
+fn of_key(key: Option<&str>) -> String {
+    key.map(|key| format!(" for a key with the id or name {key}; `frontdesk keys list` names them all")).unwrap_or_default()
 }
 
 fn by_key(usage: &UsageDocument) -> Table {
