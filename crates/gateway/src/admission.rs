@@ -230,7 +230,7 @@ fn limits_left(entry: &PlanEntry, now: Now) -> LimitsLeft {
 mod tests {
     use super::*;
     use crate::meter::Counted;
-    use crate::quota::DAY_SECONDS;
+    use crate::quota::{Calendar, DAY_SECONDS};
     use frontdesk_store::{PlanStage, QuotaPeriod, UsagePlanId};
 
     const GOOD: KeyDigest = KeyDigest([1; 32]);
@@ -253,7 +253,7 @@ mod tests {
         });
         let entry = |key: &str| PlanEntry {
             plan: plan.clone(),
-            meter: Arc::new(Meter::new(plan.id.clone(), ApiKeyId(key.to_owned()), QuotaPeriod::Day, Counted::default())),
+            meter: Arc::new(Meter::new(plan.id.clone(), ApiKeyId(key.to_owned()), Calendar::of(plan.quota), Counted::default())),
             method_throttles: vec![MethodThrottle {
                 stage: stage.clone(),
                 method: "/slow/POST".to_owned(),

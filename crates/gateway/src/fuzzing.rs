@@ -21,7 +21,7 @@ use crate::keys::import;
 use crate::metrics::Metrics;
 use crate::route::{Deployed, RouteMaker, RouteTable};
 use crate::stage_logs::StageLogs;
-use crate::trace::Trace;
+use frontdesk_trace::Trace;
 
 /// The resources of the API that routes lead to.
 const PATHS: [&str; 9] = [
