@@ -4,13 +4,18 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/frontdesk-target
 FRONTDESK := $(CARGO_TARGET_DIR)/release/frontdesk
 VENV := $(CARGO_TARGET_DIR)/test-venv
 
-.PHONY: up test check bench bench-gateway bench-retrieval acceptance build measured model test-tools
+.PHONY: up build-arm64 test check bench bench-gateway bench-retrieval acceptance build measured model test-tools
 
 up: build model
 	$(FRONTDESK) up --faq examples/lauki_qna.csv
 
 build:
 	cargo build --release --locked
+
+# The program for AgentCore, from another machine: docs/images.md says what it needs.
+build-arm64:
+	$(if $(RUSTC),RUSTC=$(RUSTC)) CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	cargo build --release --locked --target aarch64-unknown-linux-gnu
 
 # Without a network the agent searches by keywords and says so; that is no reason not to start.
 model: build

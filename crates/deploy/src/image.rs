@@ -6,6 +6,7 @@
 
 mod base;
 pub(crate) mod document;
+mod gzip;
 mod layer;
 pub(crate) mod layout;
 mod libraries;
@@ -284,7 +285,9 @@ pub fn build(spec: &ImageSpec, folder: &Path, told: &(dyn Fn(ImageEvent) + Sync)
 /// The layers' files, without the layers that have none.
 fn contents(spec: &ImageSpec, program: &Executable) -> Result<Vec<(&'static str, Layer)>, ImageError> {
     let base = base::layer(program)?;
-    let (mut model, mut programs, mut knowledge) = (Layer::default(), Layer::default(), Layer::default());
+    // Weights are nearly noise: a higher level takes ten times as long for a hundredth of the size.
+    let mut model = Layer::compressed(1);
+    let (mut programs, mut knowledge) = (Layer::default(), Layer::default());
     for source in &spec.model {
         model.add_tree(&Path::new(MODEL_FOLDER).join(source.file_name().unwrap_or_default()), source)?;
     }

@@ -9,6 +9,7 @@ pub mod deployer;
 mod http_client;
 pub mod image;
 pub mod policy;
+pub mod python_package;
 pub mod registry;
 pub mod running;
 pub mod stack;

@@ -70,6 +70,9 @@ enum Command {
     /// The embedding model's files
     #[command(subcommand)]
     Model(commands::model::ModelCommand),
+    /// Build a container image without Docker, and push it to a registry
+    #[cfg(feature = "deploy")]
+    Image(commands::image::ImageArguments),
     /// Measure how well an FAQ is searched, on labelled questions
     Eval(commands::eval::EvalArguments),
     /// Be the agent: serve the AgentCore contract on a port (started by `up`, or in a container)
@@ -109,6 +112,8 @@ impl Cli {
             Command::Undeploy(arguments) => commands::undeploy::run(&arguments, &load(Vec::new())?),
             Command::Doctor(arguments) => commands::doctor::run(&arguments, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
+            Command::Image(arguments) => commands::image::run(&arguments, &load(Vec::new())?),
             Command::Eval(arguments) => {
                 let settings = load(arguments.overrides())?;
                 commands::eval::run(&arguments, settings.agent)

@@ -21,12 +21,25 @@ pub(super) enum Entry {
 }
 
 /// A layer's files by their path in the image, without a slash in front.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Layer {
     entries: BTreeMap<PathBuf, Entry>,
+    pub(super) gzip_level: i32,
+}
+
+impl Default for Layer {
+    /// Compressed as everybody compresses.
+    fn default() -> Layer {
+        Layer::compressed(6)
+    }
 }
 
 impl Layer {
+    /// A layer that will be compressed at that level, from 1, fast, to 9, small.
+    pub(super) fn compressed(gzip_level: i32) -> Layer {
+        Layer { entries: BTreeMap::new(), gzip_level }
+    }
+
     /// Puts `entry` at `path`, with the folders above it.
     pub(super) fn add(&mut self, path: &Path, entry: Entry) {
         let path = path.strip_prefix("/").unwrap_or(path);

@@ -8,13 +8,13 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::{Compression, GzBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::ImageError;
 use super::document::{Configuration, Descriptor, Index, LAYER_TYPE, Manifest, REF_NAME};
+use super::gzip::Gzip;
 use super::layer::Layer;
 
 const INDEX: &str = "index.json";
@@ -79,8 +79,7 @@ impl Layout {
         }
         let failed = self.failed(&self.blobs());
         let file = tempfile::NamedTempFile::new_in(self.blobs()).map_err(&failed)?;
-        // Neither a name nor a time in gzip's own header.
-        let gzip = GzBuilder::new().mtime(0).write(Hashed::new(io::BufWriter::new(file)), Compression::default());
+        let gzip = Gzip::new(Hashed::new(io::BufWriter::new(file)), layer.gzip_level).map_err(&failed)?;
         let mut archive = Told { inner: Hashed::new(gzip), written };
         layer.write_tar(&mut archive)?;
         let (diff_id, _, gzip) = archive.inner.finish();

@@ -51,6 +51,12 @@ impl std::str::FromStr for ImageReference {
 }
 
 impl ImageReference {
+    /// The region, for a repository of ECR: `123456789012.dkr.ecr.eu-west-1.amazonaws.com`.
+    pub fn ecr_region(&self) -> Option<&str> {
+        let (region, domain) = self.host.split_once(".dkr.ecr.")?.1.split_once('.')?;
+        ["amazonaws.com", "amazonaws.com.cn"].contains(&domain).then_some(region)
+    }
+
     /// Whether the registry is on this machine, where it is spoken to without TLS, as Docker does.
     pub(super) fn is_local(&self) -> bool {
         is_local(&self.host)
@@ -66,6 +72,18 @@ impl fmt::Display for ImageReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ecr_is_known_by_its_host() {
+        let check = |host: &str, expected: Option<&str>| {
+            let reference: ImageReference = format!("{host}/a").parse().unwrap();
+            assert_eq!(reference.ecr_region(), expected, "{host}");
+        };
+        check("123456789012.dkr.ecr.eu-west-1.amazonaws.com", Some("eu-west-1"));
+        check("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", Some("cn-north-1"));
+        check("123456789012.dkr.ecr.eu-west-1.example.com", None);
+        check("registry.example.com", None);
+    }
 
     #[test]
     fn names_are_read() {

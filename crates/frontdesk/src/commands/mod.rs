@@ -8,6 +8,10 @@ pub(crate) mod deploy;
 pub(crate) mod destroy;
 pub(crate) mod doctor;
 pub(crate) mod eval;
+#[cfg(feature = "deploy")]
+pub(crate) mod image;
+#[cfg(feature = "deploy")]
+mod image_progress;
 pub(crate) mod invoke;
 pub(crate) mod keys;
 pub(crate) mod launch;
