@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A life on AWS, played by moto and a real registry: planned, deployed, deployed again unchanged, with another FAQ, removed. Prints the transcript, what each push
-# sent, how long each run took, and every AWS action called. Takes the executable and the FAQ; the program inside of the images is a stand-in of 64 bytes, which
+# A life on AWS, played by moto and a real registry: planned, deployed, deployed again unchanged, with another FAQ, removed. Prints the transcript, with what each push
+# sent and how long each run took. Takes the executable and the FAQ; the program inside of the images is a stand-in of 64 bytes, which
 # nobody starts here (tests/acceptance/image.sh runs a real one).
 set -euo pipefail
 frontdesk=$1

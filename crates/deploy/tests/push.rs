@@ -227,7 +227,7 @@ fn tagged(maker: &str) -> Scripted {
     says(200, &[], &format!(r#"{{"tags":[{{"Key":"made-by","Value":"{maker}"}}]}}"#))
 }
 
-fn login() -> Scripted {
+fn ecr_login() -> Scripted {
     // AWS:password
     says(200, &[], r#"{"authorizationData":[{"authorizationToken":"QVdTOnBhc3N3b3Jk"}]}"#)
 }
@@ -251,7 +251,7 @@ async fn a_repository_is_made_once_and_an_image_is_sent_once() {
         &[],
         r#"{"repository":{"repositoryArn":"arn:r","repositoryName":"faq/agent","repositoryUri":"123456789012.dkr.ecr.eu-west-1.amazonaws.com/faq/agent"}}"#,
     );
-    let (stored, double) = store(&image, Some(&registry.host), vec![absent, made, login()]).await;
+    let (stored, double) = store(&image, Some(&registry.host), vec![absent, made, ecr_login()]).await;
     let stored = stored.unwrap();
     assert_eq!(stored.uri, format!("123456789012.dkr.ecr.eu-west-1.amazonaws.com/faq/agent@{}", image.manifest.digest));
     assert!(stored.pushed.unwrap().bytes_sent > 0);
@@ -259,11 +259,11 @@ async fn a_repository_is_made_once_and_an_image_is_sent_once() {
     assert!(created.contains("made-by") && created.contains("frontdesk-stack"), "{created}");
     assert!(registry.manifest(&image.manifest.digest).is_some());
 
-    let (again, _) = store(&image, Some(&registry.host), vec![described(), tagged("frontdesk"), login()]).await;
+    let (again, _) = store(&image, Some(&registry.host), vec![described(), tagged("frontdesk"), ecr_login()]).await;
     assert_eq!(again.unwrap().pushed.unwrap().bytes_sent, 0);
 
     let changed = build_small(folder.path(), "question,answer\nWhat?,That.\n");
-    let (changed, _) = store(&changed, Some(&registry.host), vec![described(), tagged("frontdesk"), login()]).await;
+    let (changed, _) = store(&changed, Some(&registry.host), vec![described(), tagged("frontdesk"), ecr_login()]).await;
     let pushed = changed.unwrap().pushed.unwrap();
     // The knowledge and the configuration.
     assert_eq!((pushed.blobs_sent, pushed.blobs_present), (2, 2), "{pushed:?}");
