@@ -123,6 +123,7 @@ async fn deploy(arguments: &DeployArguments, settings: &Settings, mut stack_sett
         println!("The stack {} is unchanged.", stack.name);
     }
     let stack = outcome.stack();
+    deployer.keep_agent_logs(stack, stack_settings.log_retention_days).await?;
     let key = keys::with_value(&aws, stack.output(outputs::API_KEY_ID)?).await?.value;
     write_config(&arguments.config_env, &config_env(stack, &key, &aws, &account)?)?;
     println!("\nConfiguration saved to {}\n", arguments.config_env.display());
