@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is too heavy for CI: kills under load, a long load with rotations, a fleet's quota, agents on their worst days, an image in a real registry, the search on labelled questions, vectors against sentence-transformers itself. Takes the executable as its argument.
+# What is too heavy for CI: kills under load, a long load with rotations, a fleet's quota, agents on their worst days, an image in a real registry, a life on AWS played by stand-ins, the search on labelled questions, vectors against sentence-transformers itself. Takes the executable as its argument.
 set -euo pipefail
 frontdesk=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -21,6 +21,9 @@ echo "== agents on their worst days"
 
 echo "== an image without Docker, in a real registry"
 "$here/acceptance/image.sh" "$frontdesk" "$here/../examples/lauki_qna.csv"
+
+echo "== a life on AWS, played by moto and a real registry"
+"$here/acceptance/deploy.sh" "$frontdesk" "$here/../examples/lauki_qna.csv"
 
 echo "== the search on labelled questions"
 if [ -n "${FRONTDESK_EVAL_DATA:-}" ]; then

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use frontdesk_tests::host::repository;
 use frontdesk_tests::moto::Moto;
 use tokio::process::Command;
 
@@ -23,6 +24,8 @@ async fn run(folder: &Path, program: &str, arguments: &[&str]) -> Ran {
     command.args(arguments).current_dir(folder).env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", folder);
     command.env("AWS_ACCESS_KEY_ID", "testing").env("AWS_SECRET_ACCESS_KEY", "testing").env("AWS_REGION", "eu-west-1");
+    // Version 1 of the aws CLI knows only this one.
+    command.env("AWS_DEFAULT_REGION", "eu-west-1");
     let ran = command.output().await.unwrap();
     let printed = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
     Ran { succeeded: ran.status.success(), printed }
@@ -84,11 +87,65 @@ async fn a_stack_is_planned_made_left_alone_changed_and_removed() {
     let functions = aws(folder, &moto, &["lambda", "list-functions"]).await;
     assert!(functions["Functions"].as_array().unwrap().iter().all(|function| function["MemorySize"] == 512), "{functions}");
 
+    // A second first key would not do: callers hold the one there is.
+    let config = |ran: &Ran| ran.printed.lines().find(|line| line.contains("API Key:")).unwrap().to_owned();
+    assert_eq!(config(&made), config(&changed));
     let unasked = frontdesk(folder, &["undeploy", "--endpoint", &moto.url, "--pause-ms", "10"]).await;
     assert!(!unasked.succeeded && unasked.printed.contains("--yes"), "{}", unasked.printed);
     let removed = frontdesk(folder, &["undeploy", "--endpoint", &moto.url, "--pause-ms", "10", "--yes"]).await;
     assert!(removed.succeeded && removed.printed.contains("Removed: stack faq-desk"), "{}", removed.printed);
     assert!(aws(folder, &moto, &["lambda", "list-functions"]).await["Functions"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_stack_is_looked_at_by_the_commands_that_look_at_a_host() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start());
+    let folder = folder.path();
+    settings(folder, "");
+    let on_aws = async |arguments: &[&str]| {
+        let mut all = arguments.to_vec();
+        all.extend(["--aws", "--endpoint", &moto.url]);
+        frontdesk(folder, &all).await
+    };
+    let absent = on_aws(&["status"]).await;
+    assert!(!absent.succeeded && absent.printed.contains("there is no stack faq-desk"), "{}", absent.printed);
+    assert!(deploy(folder, &moto, &[]).await.succeeded);
+
+    let status = on_aws(&["status"]).await;
+    for part in ["faq-desk (CREATE_COMPLETE)", "READY (version 1)", "/prod/invoke", "faq-desk-throttled OK"] {
+        assert!(status.printed.contains(part), "{part} is not in\n{}", status.printed);
+    }
+    let config = std::fs::read_to_string(folder.join("api-gateway-config.env")).unwrap();
+    let value = on_aws(&["keys", "show", "ThirdPartyServerKey", "--value-only"]).await.printed;
+    assert!(config.contains(&format!("export API_KEY=\"{}\"", value.trim())), "{config}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.join("api-gateway-config.env")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+
+    assert!(on_aws(&["keys", "create", "Ada"]).await.succeeded);
+    assert!(on_aws(&["keys", "disable", "Ada"]).await.succeeded);
+    let listed = on_aws(&["keys", "list"]).await.printed;
+    assert!(listed.lines().any(|line| line.contains(" Ada ") && line.contains("no")), "{listed}");
+    let kept = on_aws(&["keys", "delete", "ThirdPartyServerKey"]).await;
+    assert!(!kept.succeeded && kept.printed.contains("is part of the stack"), "{}", kept.printed);
+    let unknown = on_aws(&["keys", "show", "Eve"]).await;
+    assert!(!unknown.succeeded && unknown.printed.contains("no API key Eve; it has: "), "{}", unknown.printed);
+    let refused = on_aws(&["keys", "create", "Eve", "--expires", "30d"]).await;
+    assert!(!refused.succeeded && refused.printed.contains("does not expire"), "{}", refused.printed);
+
+    let well = on_aws(&["doctor"]).await;
+    assert!(well.succeeded && well.printed.contains("ok    Agent: READY"), "{}", well.printed);
+    let alarm =
+        ["cloudwatch", "set-alarm-state", "--alarm-name", "faq-desk-throttled", "--state-value", "ALARM", "--state-reason", "too many"];
+    let mut set = vec!["--endpoint-url", &*moto.url];
+    set.extend(alarm);
+    assert!(run(folder, "aws", &set).await.succeeded);
+    let ill = on_aws(&["doctor"]).await;
+    assert!(!ill.succeeded && ill.printed.contains("BAD   Alarm faq-desk-throttled: too many"), "{}", ill.printed);
+
+    let elsewhere = frontdesk(folder, &["status", "--endpoint", &moto.url]).await;
+    assert!(!elsewhere.succeeded && elsewhere.printed.contains("are for --aws"), "{}", elsewhere.printed);
+    let removed = frontdesk(folder, &["undeploy", "--endpoint", &moto.url, "--yes", "--pause-ms", "10"]).await;
+    assert!(removed.printed.contains("Removed: API key Ada"), "{}", removed.printed);
 }
 
 #[tokio::test]
@@ -156,4 +213,24 @@ async fn the_linters_find_nothing_in_the_template() {
         let verdict = judged.printed.lines().find(|line| line.starts_with("{\"exceptions\"")).unwrap_or(&judged.printed);
         assert_eq!(verdict, r#"{"exceptions":[],"failures":[]}"#, "{}", judged.printed);
     }
+}
+
+/// The policy in the documentation, for the default name; `FRONTDESK_TEST_UPDATE=1` writes it anew.
+#[tokio::test]
+async fn the_documented_policy_is_the_one_that_the_tables_make() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = frontdesk(folder.path(), &["deploy", "--print", "policy"]).await;
+    assert!(printed.succeeded, "{}", printed.printed);
+    let path = repository().join("docs/deploy.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once("<!-- policy -->\n```json\n").expect("the page has a place for the policy");
+    let (_, after) = rest.split_once("```").unwrap();
+    let wanted = format!("{before}<!-- policy -->\n```json\n{}```{after}", printed.printed);
+    if std::env::var_os("FRONTDESK_TEST_UPDATE").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&path).unwrap() == wanted,
+        "docs/deploy.md shows another policy; FRONTDESK_TEST_UPDATE=1 writes it anew"
+    );
 }

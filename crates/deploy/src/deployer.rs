@@ -3,6 +3,7 @@
 //!
 //! Everything that happens is told as a [`Progress`]; nothing is printed here. Waiting is by asking again: CloudFormation tells nobody by itself.
 
+mod agent_logs;
 pub mod change_set;
 mod error;
 pub mod events;

@@ -17,6 +17,7 @@ mod timeouts;
 use serde_json::json;
 
 pub use access_log::{AccessLog, FormatError};
+pub use agent::ENDPOINT_NAME as AGENT_ENDPOINT;
 pub use permissions::{RESOURCE_TYPES, ResourceType};
 pub use settings::{AlarmSettings, Limits, Model, QuotaLimit, SettingsError, StackName, StackSettings};
 pub use template::Template;
@@ -126,6 +127,7 @@ fn put_outputs(template: &mut Template, settings: &StackSettings) {
             api = front::API
         ))
     };
+    let agent_logs = substitute(format!("/aws/bedrock-agentcore/runtimes/${{{}.AgentRuntimeId}}-{AGENT_ENDPOINT}", agent::RUNTIME));
     let all = [
         (outputs::ENDPOINT, "The address that third parties call.", address("invoke")),
         (outputs::STREAM_ENDPOINT, "The same, for answers that are streamed.", address("stream")),
@@ -135,7 +137,7 @@ fn put_outputs(template: &mut Template, settings: &StackSettings) {
         (outputs::FUNCTION, "The proxy.", reference(proxy::INVOKE.function)),
         (outputs::FUNCTION_ARN, "The proxy's ARN.", attribute(proxy::INVOKE.function, "Arn")),
         (outputs::AGENT_ARN, "The agent runtime.", attribute(agent::RUNTIME, "AgentRuntimeArn")),
-        (outputs::AGENT_LOGS, "What the agent prints.", reference(agent::LOGS)),
+        (outputs::AGENT_LOGS, "What the agent prints.", agent_logs),
         (outputs::PROXY_LOGS, "What the proxy prints.", reference(proxy::LOGS)),
         (outputs::ACCESS_LOGS, "One line a request.", reference(front::LOGS)),
     ];

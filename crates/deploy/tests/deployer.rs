@@ -36,7 +36,8 @@ fn stack_with(status: &str, tag: &str, more: &str) -> Scripted {
         "<R><DescribeStacksResult><Stacks><member><StackId>{STACK_ID}</StackId><StackName>faq</StackName><StackStatus>{status}</StackStatus>\
          <Tags><member><Key>made-by</Key><Value>{tag}</Value></member></Tags>\
          <Outputs><member><OutputKey>ApiId</OutputKey><OutputValue>abc123</OutputValue></member>\
-         <member><OutputKey>ApiKeyId</OutputKey><OutputValue>k1</OutputValue></member></Outputs>{more}</member></Stacks></DescribeStacksResult></R>"
+         <member><OutputKey>ApiKeyId</OutputKey><OutputValue>k1</OutputValue></member>\
+         <member><OutputKey>AgentArn</OutputKey><OutputValue>arn:runtime/faq-1</OutputValue></member></Outputs>{more}</member></Stacks></DescribeStacksResult></R>"
     );
     says(200, &[], &body)
 }
@@ -270,6 +271,19 @@ async fn a_plan_leaves_nothing_behind() {
     assert_eq!(called(&double)[4..], ["DeleteChangeSet", "DeleteStack"]);
 }
 
+#[tokio::test]
+async fn the_agent_s_logs_are_kept_as_long_as_wanted_whoever_made_their_groups() {
+    let there = says(400, &[], r#"{"__type":"ResourceAlreadyExistsException","message":"there"}"#);
+    let double = Double::start(vec![stack_in("CREATE_COMPLETE"), says(200, &[], ""), says(200, &[], ""), there, says(200, &[], "")]).await;
+    let aws = aws(&double);
+    let deployer = Deployer { aws: &aws, pause: Duration::ZERO };
+    let stack = deployer.stack(&name()).await.unwrap();
+    deployer.keep_agent_logs(&stack, 30).await.unwrap();
+    assert_eq!(called(&double)[1..], ["CreateLogGroup", "PutRetentionPolicy", "CreateLogGroup", "PutRetentionPolicy"]);
+    let last = String::from_utf8_lossy(&double.asked()[4].1).into_owned();
+    assert_eq!(last, r#"{"logGroupName":"/aws/bedrock-agentcore/runtimes/faq-1-DEFAULT","retentionInDays":30}"#);
+}
+
 /// What one look after the secret did.
 async fn store_key(script: Vec<Scripted>) -> (Result<String, DeployError>, Vec<String>, Double) {
     let double = Double::start(script).await;
@@ -346,6 +360,8 @@ async fn undeploying_removes_what_was_made_and_names_what_stays() {
         events(&[("10", "Proxy", "DELETE_COMPLETE", ""), ("9", "faq", "CREATE_COMPLETE", "")]),
         stack_in("DELETE_COMPLETE"),
         events(&[("10", "Proxy", "DELETE_COMPLETE", "")]),
+        says(200, &[], "{}"),
+        says(400, &[], r#"{"__type":"ResourceNotFoundException","message":"no group"}"#),
         says(202, &[], ""),
         says(200, &[], r#"{"ARN":"arn:s","Tags":[{"Key":"made-by","Value":"frontdesk"}]}"#),
         says(200, &[], "{}"),
@@ -358,7 +374,8 @@ async fn undeploying_removes_what_was_made_and_names_what_stays() {
     ])
     .await;
     let removed = done_.unwrap();
-    let expected = ["stack faq (1 resources)", "API key beside", "secret faq/model-key", "image repository faq/agent (2 images)"];
+    let logs = "log group /aws/bedrock-agentcore/runtimes/faq-1-live";
+    let expected = ["stack faq (1 resources)", logs, "API key beside", "secret faq/model-key", "image repository faq/agent (2 images)"];
     assert_eq!(removed.removed, expected);
     assert_eq!(removed.kept[0].what, "AWS::IAM::Role faq-LogRole-X");
     let calls = called(&double);

@@ -1,15 +1,20 @@
 //! Pushes against a registry in memory: what is there is not sent, what is interrupted goes on, what is refused is told.
 
+mod double;
 #[path = "double/registry.rs"]
 mod registry_double;
 
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use frontdesk_aws::SecretKey;
-use frontdesk_deploy::call::Retries;
+use double::{Double, Scripted, says};
+use frontdesk_aws::{Credentials, SecretKey};
+use frontdesk_deploy::call::{Aws, Retries};
+use frontdesk_deploy::deployer::images::{Part, Stored};
+use frontdesk_deploy::deployer::{DeployError, Deployer};
 use frontdesk_deploy::image::{self, Image, ImageSpec, Platform};
 use frontdesk_deploy::registry::{Login, PushEvent, Pushed, Registry, RegistryError};
+use frontdesk_deploy::stack::StackName;
 use registry_double::{Faults, RegistryDouble};
 
 /// Larger than two chunks of eight megabytes when compressed.
@@ -203,4 +208,76 @@ async fn an_image_that_is_gone_is_no_image() {
     let error = push(&double.host, Login::Anonymous, &built.image).await.0.unwrap_err();
     assert!(matches!(error, RegistryError::NoImage { .. }), "{error:?}");
     assert!(double.asked().is_empty());
+}
+
+/// A small image, without a model.
+fn build_small(folder: &std::path::Path, faq: &str) -> Image {
+    let path = |name: &str| folder.join(name);
+    std::fs::write(path("faq.csv"), faq).unwrap();
+    let spec = ImageSpec::agent(&static_program(&path("program")), Platform::LinuxArm64, &[], &path("faq.csv"));
+    image::build(&spec, &path("layout"), &|_| ()).unwrap()
+}
+
+fn described() -> Scripted {
+    let uri = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/faq/agent";
+    says(200, &[], &format!(r#"{{"repositories":[{{"repositoryArn":"arn:r","repositoryName":"faq/agent","repositoryUri":"{uri}"}}]}}"#))
+}
+
+fn tagged(maker: &str) -> Scripted {
+    says(200, &[], &format!(r#"{{"tags":[{{"Key":"made-by","Value":"{maker}"}}]}}"#))
+}
+
+fn ecr_login() -> Scripted {
+    // AWS:password
+    says(200, &[], r#"{"authorizationData":[{"authorizationToken":"QVdTOnBhc3N3b3Jk"}]}"#)
+}
+
+async fn store(image: &Image, registry: Option<&str>, script: Vec<Scripted>) -> (Result<Stored, DeployError>, Double) {
+    let double = Double::start(script).await;
+    let aws = Aws::new(Credentials::new("AKIDEXAMPLE", "secret"), "eu-west-1", Some(&double.url)).unwrap();
+    let deployer = Deployer { aws: &aws, pause: Duration::ZERO };
+    let name = StackName::new("faq").unwrap();
+    (deployer.store_image(&name, Part::Agent, image, registry, &|_| ()).await, double)
+}
+
+#[tokio::test]
+async fn a_repository_is_made_once_and_an_image_is_sent_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = RegistryDouble::start(Faults::default()).await;
+    let image = build_small(folder.path(), "question,answer\n");
+    let absent = says(400, &[], r#"{"__type":"RepositoryNotFoundException","message":"no"}"#);
+    let made = says(
+        200,
+        &[],
+        r#"{"repository":{"repositoryArn":"arn:r","repositoryName":"faq/agent","repositoryUri":"123456789012.dkr.ecr.eu-west-1.amazonaws.com/faq/agent"}}"#,
+    );
+    let (stored, double) = store(&image, Some(&registry.host), vec![absent, made, ecr_login()]).await;
+    let stored = stored.unwrap();
+    assert_eq!(stored.uri, format!("123456789012.dkr.ecr.eu-west-1.amazonaws.com/faq/agent@{}", image.manifest.digest));
+    assert!(stored.pushed.unwrap().bytes_sent > 0);
+    let created = String::from_utf8_lossy(&double.asked()[1].1).into_owned();
+    assert!(created.contains("made-by") && created.contains("frontdesk-stack"), "{created}");
+    assert!(registry.manifest(&image.manifest.digest).is_some());
+
+    let (again, _) = store(&image, Some(&registry.host), vec![described(), tagged("frontdesk"), ecr_login()]).await;
+    assert_eq!(again.unwrap().pushed.unwrap().bytes_sent, 0);
+
+    let changed = build_small(folder.path(), "question,answer\nWhat?,That.\n");
+    let (changed, _) = store(&changed, Some(&registry.host), vec![described(), tagged("frontdesk"), ecr_login()]).await;
+    let pushed = changed.unwrap().pushed.unwrap();
+    // The knowledge and the configuration.
+    assert_eq!((pushed.blobs_sent, pushed.blobs_present), (2, 2), "{pushed:?}");
+}
+
+#[tokio::test]
+async fn ecr_is_asked_before_a_line_is_opened_and_another_s_repository_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = build_small(folder.path(), "question,answer\n");
+    let has = says(200, &[], &format!(r#"{{"imageDetails":[{{"imageDigest":"{}"}}]}}"#, image.manifest.digest));
+    let (there, double) = store(&image, None, vec![described(), tagged("frontdesk"), has]).await;
+    assert_eq!(there.unwrap().pushed, None);
+    assert_eq!(double.asked().len(), 3);
+    let (theirs, double) = store(&image, None, vec![described(), tagged("them")]).await;
+    assert!(theirs.unwrap_err().to_string().contains("image repository faq/agent exists and was not made by frontdesk"));
+    assert_eq!(double.asked().len(), 2);
 }

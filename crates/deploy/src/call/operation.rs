@@ -116,6 +116,12 @@ operations! {
 
     /// What was printed into a log group.
     FILTER_LOG_EVENTS = LOGS "FilterLogEvents" POST "/";
+    /// Makes a log group.
+    CREATE_LOG_GROUP = LOGS "CreateLogGroup" POST "/";
+    /// Says how long its events are kept.
+    PUT_RETENTION_POLICY = LOGS "PutRetentionPolicy" POST "/";
+    /// Removes a log group.
+    DELETE_LOG_GROUP = LOGS "DeleteLogGroup" POST "/";
     /// How alarms are.
     DESCRIBE_ALARMS = CLOUDWATCH "DescribeAlarms" POST "/";
     /// How an agent runtime is.

@@ -53,6 +53,7 @@ pub async fn undeploy(deployer: &Deployer<'_>, name: &StackName, listener: &mut 
         stacks::delete(deployer.aws, &stack.id).await?;
         deployer.watch(&stack.id, last_seen, listener).await?;
         done.removed.push(format!("stack {name} ({} resources)", removed.len()));
+        done.removed.extend(deployer.remove_agent_logs(&stack).await?);
         for key in beside {
             keys::delete(deployer.aws, &key.id).await?;
             done.removed.push(format!("API key {}", key.name));

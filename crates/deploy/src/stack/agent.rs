@@ -13,9 +13,7 @@ pub(super) const RUNTIME: &str = "AgentRuntime";
 /// The endpoint that the proxy calls.
 pub(super) const ENDPOINT: &str = "AgentEndpoint";
 /// The endpoint's name. It follows each deployment; DEFAULT, which AgentCore makes by itself, is for calls past the API.
-pub(super) const ENDPOINT_NAME: &str = "live";
-/// What the endpoint's sessions print.
-pub(super) const LOGS: &str = "AgentLogs";
+pub const ENDPOINT_NAME: &str = "live";
 const ROLE: &str = "AgentRole";
 
 /// The header by which the proxy tells the agent its deadline; AgentCore hands on only headers that are listed.
@@ -34,12 +32,6 @@ pub(super) fn put(template: &mut Template, settings: &StackSettings) {
         "Description": "What the API calls",
     });
     resources.put(ENDPOINT, Resource::new("AWS::BedrockAgentCore::RuntimeEndpoint", endpoint));
-    // AgentCore would make these groups at the first call, and keep what is in them for ever.
-    for (name, endpoint) in [(LOGS, ENDPOINT_NAME), ("AgentDefaultLogs", "DEFAULT")] {
-        let group = substitute(format!("/aws/bedrock-agentcore/runtimes/${{{RUNTIME}.AgentRuntimeId}}-{endpoint}"));
-        let group = json!({ "LogGroupName": group, "RetentionInDays": settings.log_retention_days });
-        resources.put(name, Resource::new("AWS::Logs::LogGroup", group));
-    }
 }
 
 fn runtime(settings: &StackSettings) -> Value {

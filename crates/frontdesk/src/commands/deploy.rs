@@ -12,6 +12,7 @@ use frontdesk_deploy::running::keys;
 use frontdesk_deploy::stack::{self, Model, StackName, StackSettings, outputs};
 use frontdesk_deploy::{image, policy};
 
+use super::image_progress::ImageProgress;
 use super::on_aws::AwsArguments;
 use crate::control_client::ControlClient;
 use crate::deployment::{self, differences};
@@ -122,6 +123,7 @@ async fn deploy(arguments: &DeployArguments, settings: &Settings, mut stack_sett
         println!("The stack {} is unchanged.", stack.name);
     }
     let stack = outcome.stack();
+    deployer.keep_agent_logs(stack, stack_settings.log_retention_days).await?;
     let key = keys::with_value(&aws, stack.output(outputs::API_KEY_ID)?).await?.value;
     write_config(&arguments.config_env, &config_env(stack, &key, &aws, &account)?)?;
     println!("\nConfiguration saved to {}\n", arguments.config_env.display());
@@ -195,7 +197,10 @@ impl Images {
         let mut uris = Vec::new();
         for (part, spec) in deployment::image_specs(settings, arguments.agent_binary.as_deref())? {
             let folder = settings.data_dir.join("images").join(part.name());
-            let image = image::build(&spec, &folder, &|_| {})?;
+            let progress = ImageProgress::new(true);
+            let built = image::build(&spec, &folder, &|event| progress.built(event));
+            progress.clear();
+            let image = built?;
             let new: Vec<_> = image.layers.iter().filter(|layer| !layer.is_reused).map(|layer| layer.name).collect();
             let new = if new.is_empty() { "all layers as before".to_owned() } else { format!("new layers: {}", new.join(", ")) };
             println!("Image of the {}: {:.1} MB, {new}", part.name(), megabytes(image.size()));
@@ -203,7 +208,10 @@ impl Images {
                 uris.push(images::planned_uri(account, deployer.aws.region(), stack, part, &image));
                 continue;
             }
-            let stored = deployer.store_image(stack, part, &image, arguments.push_to.as_deref(), &|_| {}).await?;
+            let progress = ImageProgress::new(true);
+            let stored = deployer.store_image(stack, part, &image, arguments.push_to.as_deref(), &|event| progress.pushed(event)).await;
+            progress.clear();
+            let stored = stored?;
             match &stored.pushed {
                 Some(pushed) if pushed.bytes_sent > 0 => println!("  pushed {:.3} MB", megabytes(pushed.bytes_sent)),
                 _ => println!("  is in the registry already"),
