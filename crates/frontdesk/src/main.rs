@@ -7,6 +7,8 @@ mod commands;
 #[cfg(feature = "host")]
 mod control_client;
 #[cfg(feature = "host")]
+mod function_logs;
+#[cfg(feature = "host")]
 mod host;
 #[cfg(feature = "lambda")]
 mod lambda;

@@ -34,17 +34,16 @@ impl Host {
         let place = FunctionPlace {
             region: "us-east-1".to_owned(),
             account_id: "123456789012".to_owned(),
-            folder: folder.join("functions"),
+            code: folder.join("code"),
+            // Installed once for all tests.
+            clients: clients(),
+            environments: folder.join("environments"),
             environment: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
             hidden: Vec::new(),
             // Sandboxes are the executable's: a test's own program cannot keep one.
             isolation: IsolationLevel::None,
             invocations_max: 10,
         };
-        // The clients are installed once for all tests.
-        std::fs::create_dir_all(&place.folder).unwrap();
-        std::fs::create_dir_all(clients()).unwrap();
-        let _ = std::os::unix::fs::symlink(clients(), place.folder.join("clients"));
         let roles = Arc::new(|role: &str, function: &str| {
             Some(Credentials::new(format!("ASIA-{function}"), "a-secret").with_session_token(format!("token of {role}")))
         });
@@ -330,7 +329,7 @@ async fn versions_aliases_and_changes_lead_where_they_should() {
     let service = host.service.clone();
     tokio::task::spawn_blocking(move || service.delete("lives", None)).await.unwrap().unwrap();
     assert!(host.service.get("lives", None).is_err());
-    assert_eq!(std::fs::read_dir(folder.path().join("functions/code")).unwrap().count(), 0, "its code is gone");
+    assert_eq!(std::fs::read_dir(folder.path().join("code")).unwrap().count(), 0, "its code is gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
