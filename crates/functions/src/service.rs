@@ -40,8 +40,12 @@ pub struct FunctionPlace {
     pub region: String,
     /// The account in their ARNs.
     pub account_id: String,
-    /// The folder of their code, of the runtime interface clients, and of their processes' own folders.
-    pub folder: PathBuf,
+    /// The folder of their code.
+    pub code: PathBuf,
+    /// The folder of the runtime interface clients, which several hosts may share.
+    pub clients: PathBuf,
+    /// The folder of their processes' own folders; what is in it goes with a start.
+    pub environments: PathBuf,
     /// What every function finds in its environment; `PATH` is where interpreters are looked for.
     pub environment: Vec<(OsString, OsString)>,
     /// Folders that no function may read.
@@ -104,17 +108,16 @@ impl FunctionService {
         roles: RoleCredentials,
         sink: LogSink,
     ) -> Result<Arc<FunctionService>, FunctionError> {
-        let environments = place.folder.join("environments");
         // Those of an earlier host, which has ended.
-        let _ = std::fs::remove_dir_all(&environments);
-        std::fs::create_dir_all(&environments)
-            .map_err(|error| FunctionError::Failed(format!("failed to make the folder {}: {error}", environments.display())))?;
+        let _ = std::fs::remove_dir_all(&place.environments);
+        std::fs::create_dir_all(&place.environments)
+            .map_err(|error| FunctionError::Failed(format!("failed to make the folder {}: {error}", place.environments.display())))?;
         let functions: BTreeMap<_, _> =
             store.functions()?.into_iter().map(|stored| (stored.function.name.clone(), Arc::new(stored))).collect();
         let path = place.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone()).unwrap_or_default();
         let service = Arc::new(FunctionService {
-            codes: CodeFolder::new(place.folder.join("code")),
-            clients: Clients::new(place.folder.join("clients"), path),
+            codes: CodeFolder::new(place.code.clone()),
+            clients: Clients::new(place.clients.clone(), path),
             pools: Pools::new(place.invocations_max),
             environment: place.environment.clone().into(),
             functions: RwLock::new(functions),
@@ -164,6 +167,12 @@ impl FunctionService {
         Ok(versions.into_iter().map(|version| self.view(&stored, version, Some(&version.version))).collect())
     }
 
+    /// How many invocations may run at once, over all functions.
+    #[must_use]
+    pub fn invocations_max(&self) -> u32 {
+        self.place.invocations_max
+    }
+
     /// Tells of changes, those of a state among them, once they can be seen.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -210,7 +219,7 @@ impl FunctionService {
     /// A folder that no process has had.
     pub(crate) fn new_environment_folder(&self) -> PathBuf {
         let number = self.environments.fetch_add(1, Ordering::Relaxed);
-        self.place.folder.join("environments").join(number.to_string())
+        self.place.environments.join(number.to_string())
     }
 
     fn view(&self, stored: &StoredFunction, version: &FunctionVersion, qualifier: Option<&str>) -> FunctionView {

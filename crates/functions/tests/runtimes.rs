@@ -1,4 +1,4 @@
-//! Real Python functions, run by Lambda's own runtime interface client: what callers get, and what the log holds.
+//! Real functions, run by Lambda's own runtime interface clients: what callers get, and what the log holds.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write as _};
@@ -17,8 +17,8 @@ use frontdesk_store::{FunctionConfiguration, FunctionState, FunctionVersion, Iso
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-/// Nothing here takes so long, but for the client's installation; it only keeps a broken test from hanging.
-const LONG: Duration = Duration::from_secs(300);
+/// Nothing here takes so long, but for the clients' installation; it only keeps a broken test from hanging.
+const LONG: Duration = Duration::from_secs(1800);
 const NOW_MS: i64 = 1_700_000_000_000;
 const ROLE: &str = "arn:aws:iam::123456789012:role/of-function";
 
@@ -34,17 +34,16 @@ impl Host {
         let place = FunctionPlace {
             region: "us-east-1".to_owned(),
             account_id: "123456789012".to_owned(),
-            folder: folder.join("functions"),
+            code: folder.join("code"),
+            // Installed once for all tests.
+            clients: clients(),
+            environments: folder.join("environments"),
             environment: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
             hidden: Vec::new(),
             // Sandboxes are the executable's: a test's own program cannot keep one.
             isolation: IsolationLevel::None,
             invocations_max: 10,
         };
-        // The clients are installed once for all tests.
-        std::fs::create_dir_all(&place.folder).unwrap();
-        std::fs::create_dir_all(clients()).unwrap();
-        let _ = std::os::unix::fs::symlink(clients(), place.folder.join("clients"));
         let roles = Arc::new(|role: &str, function: &str| {
             Some(Credentials::new(format!("ASIA-{function}"), "a-secret").with_session_token(format!("token of {role}")))
         });
@@ -330,7 +329,7 @@ async fn versions_aliases_and_changes_lead_where_they_should() {
     let service = host.service.clone();
     tokio::task::spawn_blocking(move || service.delete("lives", None)).await.unwrap().unwrap();
     assert!(host.service.get("lives", None).is_err());
-    assert_eq!(std::fs::read_dir(folder.path().join("functions/code")).unwrap().count(), 0, "its code is gone");
+    assert_eq!(std::fs::read_dir(folder.path().join("code")).unwrap().count(), 0, "its code is gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,6 +360,33 @@ while True:
     let failed = host.prepared("empty").await;
     assert_eq!(failed.state, FunctionState::Failed);
     assert!(failed.state_reason.unwrap().contains("bootstrap"));
+}
+
+/// The first time, the client is compiled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_function_is_run_by_its_own_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::open(folder.path());
+    let source = br#"
+export const handler = async (event, context) => {
+    console.log("asked", event.word);
+    if (event.word === "throw") throw new TypeError("no good");
+    return { word: event.word, name: context.functionName, version: process.env.AWS_LAMBDA_FUNCTION_VERSION };
+};
+"#;
+    let new = NewFunction {
+        name: "noder".to_owned(),
+        configuration: configuration("nodejs20.x", "index.handler"),
+        zip: zip(&[("index.mjs", 0o644, source)]),
+        tags: BTreeMap::new(),
+        is_published: false,
+    };
+    host.create_new(new).await;
+    let told = host.invoke("noder", json!({ "word": "one" })).await;
+    assert_eq!(document(&told), json!({ "word": "one", "name": "noder", "version": "$LATEST" }));
+    assert!(told.log_tail.contains("asked one"), "{}", told.log_tail);
+    let thrown = host.invoke("noder", json!({ "word": "throw" })).await;
+    assert_eq!((thrown.is_error, &document(&thrown)["errorType"]), (true, &json!("TypeError")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
