@@ -212,7 +212,7 @@ fn custom_claim(rule: &Value, place: &str) -> Checked {
     required_text(&rule["inboundTokenClaimName"], &format!("{place}.inboundTokenClaimName"))?;
     let one_of = |value: &Value, place: &str, allowed: &[&str]| {
         let is_one = allowed.contains(&required_text(value, place)?);
-        if is_one { Ok(()) } else { Err(refused(value, place, &format!("Member must satisfy enum value set: [{}]", allowed.join(", ")))) }
+        if is_one { Ok(()) } else { Err(refused(value, place, format!("Member must satisfy enum value set: [{}]", allowed.join(", ")))) }
     };
     one_of(&rule["inboundTokenClaimValueType"], &format!("{place}.inboundTokenClaimValueType"), &["STRING", "STRING_ARRAY"])?;
     let wanted = &rule["authorizingClaimMatchValue"];
