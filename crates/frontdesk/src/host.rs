@@ -26,7 +26,7 @@ use frontdesk_gateway::{
     Actor, ApiService, Backends, Caller, CreatedKey, Fleet, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, LeaseDesk,
     Listener, ListenerLimits, Observers, OnOutage, UsageWriter, key,
 };
-use frontdesk_process::{LogFile, Spawner};
+use frontdesk_process::{LogFile, Sandbox, SandboxUser, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
 use frontdesk_runtime::{
     DEFAULT_ENDPOINT, EgressRules, RuntimePlace, RuntimeService, SESSION_USERS, SeededProgram, SeededRuntime, SessionLimits,
@@ -340,7 +340,7 @@ fn runtimes(settings: &Settings, data_folder: &Path, store: Arc<Store>, spawner:
 }
 
 /// The first of the users that sessions have for themselves: only root gives them any, and in a container only those that the container has.
-pub(crate) fn session_users_from(settings: &Settings) -> Option<u32> {
+fn session_users_from(settings: &Settings) -> Option<u32> {
     let first = settings.runtime.session_users_from;
     if first == 0 || !nix::unistd::geteuid().is_root() {
         return None;
@@ -352,6 +352,12 @@ pub(crate) fn session_users_from(settings: &Settings) -> Option<u32> {
         matches!(numbers.as_slice(), [inside, _, count] if *inside <= first.into() && u64::from(first) + u64::from(SESSION_USERS) <= inside + count)
     });
     has_all.then_some(first)
+}
+
+/// A sandbox as this host gives it, with a user of its own where there are any.
+pub(crate) fn with_own_user(sandbox: Sandbox, settings: &Settings) -> Sandbox {
+    let user = session_users_from(settings).map(|id| SandboxUser { uid: id, gid: id });
+    Sandbox { user, ..sandbox }
 }
 
 /// The folder of the sessions' own folders: outside the data folder, which no agent is to see, at a place that nobody can guess. A note says where, so that a

@@ -7,7 +7,7 @@ use clap::Args;
 use frontdesk_agent::retrieval::Faq;
 use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_control::{HostStatus, KeyDocument, PlanDocument};
-use frontdesk_process::{Enforcement, Sandbox, SandboxUser, enforcement};
+use frontdesk_process::{Enforcement, enforcement};
 use frontdesk_runtime::default_sandbox;
 use serde::Serialize;
 
@@ -68,8 +68,8 @@ fn bad(what: impl Into<String>, said: impl Into<String>) -> Finding {
 pub(crate) fn run(arguments: &DoctorArguments, settings: &Settings) -> anyhow::Result<()> {
     let mut findings = vec![faq(&settings.agent.faq), model(&settings.agent.model_dir), language_model(settings)];
     findings.extend(super::block_on(async { Ok(of_host(arguments, settings).await) })?);
-    let user = crate::host::session_users_from(settings).map(|id| SandboxUser { uid: id, gid: id });
-    findings.extend(enforcement(&Sandbox { user, ..default_sandbox() }).into_iter().map(sandbox));
+    let of_sessions = crate::host::with_own_user(default_sandbox(), settings);
+    findings.extend(enforcement(&of_sessions).into_iter().map(sandbox));
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
