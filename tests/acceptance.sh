@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is too heavy for CI: kills under load, a long load with rotations, a fleet's quota, the search on labelled questions, vectors against sentence-transformers itself. Takes the executable as its argument.
+# What is too heavy for CI: kills under load, a long load with rotations, a fleet's quota, agents on their worst days, an image in a real registry, the search on labelled questions, vectors against sentence-transformers itself. Takes the executable as its argument.
 set -euo pipefail
 frontdesk=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,6 +13,14 @@ python3 "$here/acceptance/long_load.py" "$frontdesk" "$here/../examples/lauki_qn
 
 echo "== one quota of a fleet under load"
 python3 "$here/acceptance/fleet_quota.py" "$frontdesk" "$here/../examples/lauki_qna.csv"
+
+echo "== agents on their worst days"
+[ -x "$venv/bin/python3" ] || python3 -m venv "$venv"
+"$venv/bin/python3" -m pip install --quiet "$(grep '^boto3==' "$here/requirements.txt")"
+"$venv/bin/python3" "$here/acceptance/bad_agents.py" "$frontdesk" "$(dirname "$frontdesk")/examples/echo"
+
+echo "== an image without Docker, in a real registry"
+"$here/acceptance/image.sh" "$frontdesk" "$here/../examples/lauki_qna.csv"
 
 echo "== the search on labelled questions"
 if [ -n "${FRONTDESK_EVAL_DATA:-}" ]; then

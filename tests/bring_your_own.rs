@@ -181,3 +181,27 @@ async fn the_file_is_the_toolkit_s() {
     assert_eq!(agent["request_header_configuration"]["requestHeaderAllowlist"], serde_json::json!(["Authorization", "X-Y"]));
     assert_eq!(agent["bedrock_agentcore"], serde_json::json!({"agent_id": null, "agent_arn": null, "agent_session_id": null}));
 }
+
+#[tokio::test]
+async fn an_agent_answers_behind_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(repository().join("examples/bring_your_own/echo_agent.py"), folder.path().join("echo_agent.py")).unwrap();
+    let host = setup(folder.path()).variable("FRONTDESK_GATEWAY_AGENT", "echo_agent").start(folder.path()).await;
+    let early = host.ask("one").await;
+    assert_eq!((early.status.as_u16(), early.json()["error"].as_str()), (404, Some("AgentCore error: 404")), "{early:?}");
+    assert!(early.json()["details"].as_str().unwrap().contains("frontdesk launch"), "{early:?}");
+
+    succeed(&host, &["configure", "-e", "echo_agent.py"]).await;
+    succeed(&host, &["launch"]).await;
+    let answer = host.ask("two").await;
+    assert_eq!((answer.status.as_u16(), answer.json()["result"].as_str()), (200, Some("two")), "{answer:?}");
+    assert_eq!(host.post(None, r#"{"prompt": "x"}"#).await.status, 403, "the key is asked for all the same");
+
+    // The same name with another ARN.
+    succeed(&host, &["destroy", "--force"]).await;
+    assert_eq!(host.ask("three").await.status, 404);
+    succeed(&host, &["launch"]).await;
+    assert_eq!(host.ask("four").await.json()["result"], "four");
+    let listed = host.run_json(&["sessions", "--json"]).await;
+    assert!(!listed.to_string().contains("lauki_faq"), "nobody asked the built-in agent: {listed}");
+}

@@ -66,6 +66,14 @@ async fn a_key_opens_only_when_and_where_it_may() {
     run(&host, &["keys", "delete", "here"]).await;
     assert_eq!(status(&host, &here).await, 403);
     check_refused(&host, &["keys", "delete", "here"], "no API key has the id or name here").await;
+    check_refused(&host, &["keys", "update", "far"], "nothing to change").await;
+    check_refused(&host, &["plans", "update", "ThirdPartyUsagePlan"], "nothing to change").await;
+    run(&host, &["keys", "create", "planless", "--no-usage-plan"]).await;
+    run(&host, &["keys", "disable", "far"]).await;
+    let table = run(&host, &["keys", "list"]).await;
+    for (key, opens) in [("spent", "no: expired"), ("planless", "no: in no plan"), ("far", "no: disabled"), ("old", "yes")] {
+        assert!(table.lines().any(|line| line.contains(key) && line.contains(opens)), "{key}: {table}");
+    }
     check_refused(&host, &["keys", "create", "x", "--from", "everywhere"], "`everywhere` is no network in CIDR notation").await;
 }
 
@@ -164,6 +172,15 @@ async fn a_plan_has_its_own_speed_quota_and_methods() {
     run(&host, &["plans", "add", "ThirdPartyUsagePlan", "k"]).await;
     assert_eq!(status(&host, &key).await, 200);
     check_refused(&host, &["plans", "remove", "small", "k"], "no usage plan has the id or name small").await;
+    let monday = ["plans", "create", "from-monday", "--quota", "3", "--period", "week", "--offset", "1"];
+    assert!(run(&host, &monday).await.contains("3 a week from Monday"));
+    host.end("-INT").await;
+    let host = setup().start(folder.path()).await;
+    let list = host.run_json(&["plans", "list", "--json"]).await;
+    let plan = list["usage_plans"].as_array().unwrap().iter().find(|plan| plan["name"] == "from-monday").unwrap();
+    assert_eq!(plan["quota"], json!({ "limit": 3, "period": "WEEK", "offset": 1 }));
+    check_refused(&host, &["plans", "update", "from-monday", "--quota", "3", "--offset", "1"], "offset must be zero in the DAY period")
+        .await;
     check_refused(&host, &["plans", "create", "wrong", "--method-throttle", "invoke=1:1"], "`invoke` is no method").await;
 }
 
@@ -197,6 +214,8 @@ async fn usage_is_told_by_key_day_and_actor() {
     let table = run(&host, &["usage"]).await;
     assert!(table.contains("USED") && table.contains("9996"), "{table}");
     assert!(run(&host, &["usage", "--actors"]).await.contains("anna"));
+    let nobody = run(&host, &["usage", "--key", "nobody"]).await;
+    assert!(nobody.starts_with("Nothing was counted from ") && nobody.contains("the id or name nobody"), "{nobody}");
     check_refused(&host, &["usage", "--from", "2026-02-01", "--to", "2026-01-01"], "from must not be after to").await;
 
     // What was counted a second ago survives the worst; the rest of the wait is for a disk that other tests keep busy.

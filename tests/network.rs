@@ -55,6 +55,30 @@ async fn tls_is_spoken_and_a_new_certificate_is_taken_up() {
     assert_eq!(curl(&host, &["--cacert", &certificate]).await, answered("2"));
     assert_eq!(curl(&host, &["--cacert", &certificate, "--http1.1"]).await, answered("1.1"));
 
+    check_refused(&host, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "400", "call https://").await;
+
+    // The command line knows the host's own certificate, whatever name it is for; another is trusted by file, and a stranger's not at all.
+    let asked = async |flags: &[&str]| host.run(&[&["ask", "How do I activate roaming?"], flags].concat()).await;
+    for flags in [&[][..], &["--ca", &certificate], &["--url", &host.ready.endpoint, "--key", host.key(), "--ca", &certificate]] {
+        let ran = asked(flags).await;
+        assert!(ran.code == Some(0) && ran.stdout.contains("roaming"), "{flags:?}: {ran:?}");
+    }
+    let log = std::fs::read_to_string(folder.path().join(".frontdesk/logs/access.log")).unwrap();
+    assert!(log.lines().last().unwrap().contains(r#""protocol":"HTTP/2.0""#), "{log}");
+    let stranger = tempfile::tempdir().unwrap();
+    certify(stranger.path()).await;
+    let other = stranger.path().join("certificate.pem");
+    for (flags, reason) in [
+        (&["--ca", other.to_str().unwrap()][..], "is not trusted: name a file of those to trust with --ca FILE"),
+        (&["--url", &host.ready.endpoint, "--key", host.key()], "is not trusted"),
+        (&["--ca", &key], "holds no certificate in PEM form"),
+        (&["--ca", "nowhere.pem"], "failed to read certificates from nowhere.pem"),
+        (&["--url", &host.ready.endpoint], "name one for https://"),
+    ] {
+        let ran = asked(flags).await;
+        assert!(ran.code == Some(1) && ran.stderr.contains(reason), "{flags:?}: {ran:?}");
+    }
+
     // The old certificate is not trusted by who trusts the new one alone, until the host has read it.
     certify(folder.path()).await;
     while curl(&host, &["--cacert", &certificate]).await.is_none() {
@@ -91,42 +115,109 @@ async fn say(host: &Host, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// Sends bytes that are no request, and checks the status and what the body says of it. One answer, and nothing of it is taken for another request.
+async fn check_refused(host: &Host, request: &str, status: &str, reason: &str) {
+    let shown: String = request.chars().take(120).collect();
+    let answer = say(host, request.as_bytes()).await;
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{shown:?}: {answer:?}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{shown:?}: {answer:?}");
+    let body = answer.split_once("\r\n\r\n").unwrap_or_default().1;
+    let body: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{shown:?}: {error}: {answer:?}"));
+    assert!(body["message"].as_str().is_some_and(|message| message.contains(reason)), "{shown:?}: {answer:?}");
+}
+
 #[tokio::test]
-async fn who_breaks_the_rules_of_http_is_refused_and_the_next_caller_served() {
+async fn who_sends_no_request_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let host = setup().start(folder.path()).await;
-    let check = async |request: &str, expected: &str| {
-        let answer = say(&host, request.as_bytes()).await;
-        assert!(answer.starts_with(expected), "{request:?}: {answer:?}");
-        // One request gets one answer: nothing of it is taken for another.
-        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{request:?}: {answer:?}");
-    };
-    let head = "POST /prod/invoke HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
-    check(&format!("{head}Content-Length: 5\r\nContent-Length: 6\r\n\r\n"), "HTTP/1.1 400").await;
-    check(&format!("{head}Transfer-Encoding: chunked, identity\r\n\r\n"), "HTTP/1.1 400").await;
-    check(&format!("{head}Content-Length: -5\r\n\r\n"), "HTTP/1.1 400").await;
+    let refused = async |request: &str, status: &str, reason: &str| check_refused(&host, request, status, reason).await;
+    let head = "POST /prod/invoke HTTP/1.1\r\nHost: x\r\n";
+    let no_request = "cannot be read";
+    // Each of these is a request to some server and none, or another one, to the next: the stuff that smuggling is made of.
+    for header in [
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5, 6",
+        "Content-Length: -5",
+        "Content-Length: +5",
+        "Content-Length: 0x5",
+        "Content-Length: 5 5",
+        "Content-Length: 99999999999999999999",
+        "Content-Length:",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding : chunked",
+        "X: folded\r\n onto a second line",
+        "\u{20}X: folded onto the request line",
+        "X: a\0b",
+        "X: a\rb",
+        "X\0: a",
+        "Bad Header: x",
+        ": without a name",
+        "without a colon",
+    ] {
+        refused(&format!("{head}{header}\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"), "400", no_request).await;
+    }
+    for request in [
+        "POST /prod/invoke HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST  HTTP/1.1\r\n\r\n",
+        "POST /prod/invoke HTTP/3.0\r\n\r\n",
+        "POST /prod/invoke\u{1} HTTP/1.1\r\n\r\n",
+        "\u{16}\u{3}\u{1} not HTTP at all\r\n\r\n",
+        "{\"prompt\": \"hello\"}\r\n\r\n",
+    ] {
+        refused(request, "400", no_request).await;
+    }
+    refused(&format!("{head}X: {}\r\n\r\n", "x".repeat(100_000)), "431", "headers are too large").await;
+    refused(&format!("{head}{}\r\n", "X: y\r\n".repeat(200)), "431", "headers are too large").await;
+    refused(&format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(70_000)), "431", "headers are too large").await;
+    // After a request that was answered there is still a word for what follows.
+    let answers = say(&host, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nBad Header: x\r\n\r\n").await;
+    let told: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(told, ["200", "400"], "{answers:?}");
+    assert_eq!(host.ask("How do I activate roaming?").await.status, 200);
+}
 
-    // Where no request can be made out the connection is closed, with an answer or without one; and who is still sending then may lose the answer on the
-    // way (RFC 9112, section 9.6). Nobody gets another.
-    let check_cut = async |request: &str| {
-        let answer = say(&host, request.as_bytes()).await;
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{request:?}: {answer:?}");
-        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{request:?}: {answer:?}");
-    };
-    check_cut(&format!("{head}Bad Header: x\r\n\r\n")).await;
-    check_cut("POST  HTTP/1.1\r\n\r\n").await;
-    check_cut("\u{16}\u{3}\u{1} not HTTP at all\r\n\r\n").await;
-    check_cut(&format!("{head}X: {}\r\n\r\n", "x".repeat(100_000))).await;
-    check_cut(&format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(100_000))).await;
-    // With both lengths the chunks count, and what follows them is no second request of somebody's.
-    let both = "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    check_cut(&format!("{head}{both}GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).await;
-    // Paths are not made sense of: what is not declared is not there.
+#[tokio::test]
+async fn a_body_that_breaks_the_rules_is_refused_and_nothing_behind_it_is_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().start(folder.path()).await;
+    let head = format!("POST /prod/invoke HTTP/1.1\r\nHost: x\r\nx-api-key: {}\r\nTransfer-Encoding: chunked\r\n", host.key());
+    for chunks in [
+        "FFFFFFFFFFFFFFFFF\r\nabc",
+        "-1\r\nabc",
+        "0x5\r\nabcde\r\n0\r\n\r\n",
+        "5\nabcde\r\n0\r\n\r\n",
+        "5;a\nb\r\nabcde\r\n0\r\n\r\n",
+        "5\r\nabcdefgh\r\n0\r\n\r\n",
+        "\r\n0\r\n\r\n",
+    ] {
+        check_refused(&host, &format!("{head}\r\n{chunks}"), "400", "Invalid request body").await;
+    }
+    // With both lengths the chunks count, in whichever order they come, and the connection ends behind them.
+    let question = r#"{"prompt":"How do I activate roaming?"}"#;
+    let chunked = format!("{:x}\r\n{question}\r\n0\r\n\r\n", question.len());
+    let hidden = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let before = head.replace("Transfer-Encoding", "Content-Length: 4\r\nTransfer-Encoding");
+    for head in [head.clone(), before, format!("{head}Content-Length: 4\r\n")] {
+        let answer = say(&host, format!("{head}\r\n{chunked}{hidden}").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{head:?}: {answer:?}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{head:?}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn paths_are_not_made_sense_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().start(folder.path()).await;
+    // What is not declared is not there.
     for path in ["/prod/../prod/invoke", "/prod/%69nvoke", "/prod%2finvoke", "/prod/invoke%00", "/%ff/invoke", "//prod/invoke"] {
         let answer = say(&host, format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 403"), "{path}: {answer:?}");
     }
-    assert_eq!(host.ask("How do I activate roaming?").await.status, 200);
+    // A single line feed ends a line for hyper, as RFC 9112 (section 2.2) lets it.
+    let answer = say(&host, b"GET /healthz HTTP/1.1\nHost: x\nConnection: close\n\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
 }
 
 #[tokio::test]

@@ -1,8 +1,13 @@
 //! REST APIs beside the seeded one, built and called by AWS's own clients.
 
+use std::path::Path;
+
 use frontdesk_tests::host::{Host, Setup, repository};
 use serde_json::json;
 use tokio::process::Command;
+
+/// The gateway's own bound in the test of streams.
+const INTEGRATION_TIMEOUT_MS: &str = "1000";
 
 fn setup() -> Setup {
     Setup::new(env!("CARGO_BIN_EXE_frontdesk"))
@@ -12,7 +17,7 @@ fn proxy_arn(host: &Host) -> String {
     format!("arn:aws:lambda:{}:{}:function:frontdesk-proxy", host.ready.region, host.ready.agent_runtime_arn.split(':').nth(4).unwrap())
 }
 
-async fn python(host: &Host, program: &str) -> String {
+async fn python(host: &Host, folder: &Path, program: &str) -> String {
     let ran = Command::new("python3")
         .arg(repository().join("tests/clients").join(program))
         .env("AWS_ENDPOINT_URL", &host.ready.control)
@@ -21,6 +26,9 @@ async fn python(host: &Host, program: &str) -> String {
         .env("AWS_DEFAULT_REGION", &host.ready.region)
         .env("GATEWAY", &host.ready.gateway)
         .env("PROXY_ARN", proxy_arn(host))
+        .env("AGENT_ARN", &host.ready.agent_runtime_arn)
+        .env("DATA_DIR", folder.join(".frontdesk"))
+        .env("INTEGRATION_TIMEOUT_MS", INTEGRATION_TIMEOUT_MS)
         .env("NO_PROXY", "*")
         .output()
         .await
@@ -34,8 +42,17 @@ async fn python(host: &Host, program: &str) -> String {
 async fn apis_are_built_deployed_called_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let host = setup().start(folder.path()).await;
-    let said = python(&host, "rest_apis.py").await;
+    let said = python(&host, folder.path(), "rest_apis.py").await;
     assert!(said.contains("all APIs answered as they should"), "{said}");
+}
+
+#[tokio::test]
+async fn a_stream_has_its_integration_s_time_to_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = setup().variable("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", INTEGRATION_TIMEOUT_MS);
+    let host = setup.variable("FRONTDESK_GATEWAY_STREAM_TIMEOUT_MS", "600000").start(folder.path()).await;
+    let said = python(&host, folder.path(), "streams.py").await;
+    assert!(said.contains("all streams ended as they should"), "{said}");
 }
 
 #[tokio::test]

@@ -13,9 +13,11 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("agentcore", &["trace"]),
     ("store", &["aws"]),
     ("proxy", &["aws", "trace"]),
+    ("deploy", &["aws"]),
     ("gateway", &["aws", "store", "trace"]),
     ("runtime", &["aws", "process", "store", "trace"]),
-    ("control", &["aws", "gateway", "runtime", "store", "trace"]),
+    ("functions", &["aws", "process", "store"]),
+    ("control", &["aws", "functions", "gateway", "runtime", "store", "trace"]),
     ("agent", &["agentcore"]),
 ];
 

@@ -13,6 +13,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+import time
 
 import boto3
 import requests
@@ -157,6 +158,8 @@ def an_api_in_front_of_a_server():
         here = dict(restApiId=api_id, resourceId=picky, httpMethod="GET", statusCode=status)
         api.put_method_response(**here)
         api.put_integration_response(**here, **({"selectionPattern": pattern} if pattern else {}))
+    by_query = {"integration.request.path.how": "method.request.querystring.how"}
+    method(api_id, resource(api_id, "by-query"), "GET", type="HTTP_PROXY", integrationHttpMethod="GET", uri=BACKEND + "/in/{how}/end", requestParameters=by_query)
     away = resource(api_id, "away")
     method(api_id, away, "GET", type="HTTP_PROXY", integrationHttpMethod="GET", uri="http://127.0.0.1:9/")
 
@@ -180,6 +183,11 @@ def an_api_in_front_of_a_server():
         prepared = requests.Request("GET", "http://x").prepare()
         prepared.url = f"{GATEWAY}/restapis/{api_id}/v1/_user_request_{path}"
         expect(f"{path} leads nowhere", out.send(prepared, timeout=40).status_code, 403)
+
+    expect("a part of the path from the query", call(api_id, "v1", "/by-query?how=a/b").json()["path"], "/in/a%2Fb/end?how=a/b")
+    for how in ["..", "a/../..", "%2e", "..%5Cb", "a%00"]:
+        out = call(api_id, "v1", f"/by-query?how={how}")
+        expect(f"{how} leads nowhere", (out.status_code, out.json()), (400, {"message": "Invalid request parameters"}))
 
     made = call(api_id, "v1", "/orders/A-7", "POST", json={"note": {"text": "soon"}})
     expect("HTTP: status and header", (made.status_code, made.headers["x-from"]), (201, "one"))
@@ -305,6 +313,104 @@ def keys_plans_and_speeds(api_id):
     expect("get-api-keys", [one["name"] for one in api.get_api_keys(nameQuery="fir")["items"]], ["first"])
 
 
+def a_stage_logs_by_itself(api_id):
+    """In the four formats that the console offers, to the file of the log group."""
+    group = f"arn:aws:logs:{REGION}:000000000000:log-group:/aws/apigateway/{api_id}"
+
+    def settings(**values):
+        return [{"op": "replace", "path": f"/accessLogSettings/{name}", "value": value} for name, value in values.items()]
+
+    def logged(path, log_format, wanted):
+        stage = api.update_stage(restApiId=api_id, stageName="v2", patchOperations=settings(format=log_format))
+        expect("a log's settings", stage["accessLogSettings"], {"destinationArn": group, "format": log_format})
+        answer = call(api_id, "v2", path, headers={"user-agent": 'a,"<b>"'})
+        request_id = answer.headers["x-amzn-requestid"]
+        for _ in range(400):
+            lines = open(log).read().splitlines() if os.path.exists(log) else []
+            found = [line for line in lines if request_id in line]
+            if found:
+                return expect(log_format, found[0], wanted.replace("ID", request_id))
+            time.sleep(0.05)
+        sys.exit(f"{log_format}: no line for {request_id} in {log}")
+
+    log = os.path.join(os.environ["DATA_DIR"], "logs/log-groups", f"~aws~apigateway~{api_id}.log")
+    api.update_stage(restApiId=api_id, stageName="v2", patchOperations=settings(destinationArn=group))
+    agent = "$context.identity.userAgent"
+    logged("/files/x", f'{{"id":"$context.requestId","ua":"{agent}","status":$context.status}}', '{"id":"ID","ua":"a,\\"<b>\\"","status":200}')
+    logged("/files/x", f'<line id="$context.requestId" ua="{agent}"/>', '<line id="ID" ua="a,&quot;&lt;b&gt;&quot;"/>')
+    logged("/files/x", f"$context.requestId,{agent},$context.stage", 'ID,"a,""<b>""",v2')
+    logged("/nothing", '$context.identity.sourceIp "$context.httpMethod $context.path" $context.status $context.requestId', '127.0.0.1 "GET /restapis/API/v2/_user_request_/nothing" 403 ID'.replace("API", api_id))
+    for what, values, message in [
+        ("an ARN that is none", {"destinationArn": "here"}, "Invalid ARN specified"),
+        ("a stream of Firehose", {"destinationArn": f"arn:aws:firehose:{REGION}:000000000000:deliverystream/x"}, "Firehose is not served"),
+        ("a format without the request's id", {"format": "$context.status"}, "must contain $context.requestId"),
+        ("an unknown variable", {"format": "$context.requestId $context.password"}, "$context.password"),
+    ]:
+        refused(what, "BadRequestException", message, api.update_stage, restApiId=api_id, stageName="v2", patchOperations=settings(**values))
+    away = [{"op": "remove", "path": "/accessLogSettings"}]
+    expect("no log any more", "accessLogSettings" in api.update_stage(restApiId=api_id, stageName="v2", patchOperations=away), False)
+
+
+def a_quota_begins_when_it_is_told():
+    plan = api.create_usage_plan(name="from-monday", quota={"limit": 5, "period": "WEEK", "offset": 1})
+    expect("a quota's offset", plan["quota"], {"limit": 5, "period": "WEEK", "offset": 1})
+
+    def patch(*steps):
+        operations = [{"op": "replace", "path": f"/quota/{name}", "value": value} for name, value in steps]
+        return dict(usagePlanId=plan["id"], patchOperations=operations)
+
+    monthly = api.update_usage_plan(**patch(("period", "MONTH"), ("offset", "27")))
+    expect("another one", monthly["quota"], {"limit": 5, "period": "MONTH", "offset": 27})
+    refused("too late in a month", "BadRequestException", "between 0 and 27", api.update_usage_plan, **patch(("offset", "28")))
+    refused("too late in a week", "BadRequestException", "between 0 and 6", api.update_usage_plan, **patch(("period", "WEEK")))
+    refused("a day's", "BadRequestException", "zero in the DAY period", api.create_usage_plan, name="x", quota={"limit": 5, "period": "DAY", "offset": 1})
+    expect("as it was", api.get_usage_plan(usagePlanId=plan["id"])["quota"], monthly["quota"])
+    api.delete_usage_plan(usagePlanId=plan["id"])
+
+
+def agentcore_behind_a_method():
+    """AgentCore's data plane as the backend of an HTTP_PROXY, in the name of a role."""
+    api_id = api.create_rest_api(name="direct")["id"]
+    role = "arn:aws:iam::000000000000:role/frontdesk/FrontdeskGatewayRole"
+    session = "X-Amzn-Bedrock-AgentCore-Runtime-Session-Id"
+    uri = f"https://bedrock-agentcore.{REGION}.amazonaws.com/runtimes/${{stageVariables.agent}}/invocations?qualifier=DEFAULT"
+    direct = dict(type="HTTP_PROXY", integrationHttpMethod="POST", uri=uri, credentials=role)
+    made = method(api_id, resource(api_id, "ask"), "POST", **direct)
+    expect("its credentials", made["credentials"], role)
+    method(api_id, resource(api_id, "stream"), "POST", **direct, responseTransferMode="STREAM", timeoutInMillis=60000)
+    fixed = {f"integration.request.header.{session}": "'a-session-that-the-integration-chose'"}
+    method(api_id, resource(api_id, "fixed"), "POST", **direct, requestParameters=fixed)
+    method(api_id, resource(api_id, "nobody"), "POST", **{**direct, "credentials": role + "Not"})
+    method(api_id, resource(api_id, "elsewhere"), "POST", **{**direct, "uri": uri.replace(REGION, "eu-north-1")})
+    api.create_deployment(restApiId=api_id, stageName="v1", variables={"agent": os.environ["AGENT_ARN"]})
+
+    question = {"prompt": "How do I activate roaming?"}
+    mine = "a-session-that-the-caller-would-like-to-have"
+    headers = {session: mine, "Authorization": "Bearer of-the-caller", "X-Amz-Date": "20200101T000000Z"}
+    answer = call(api_id, "v1", "/ask", "POST", json=question, headers=headers)
+    expect("AgentCore's answer", (answer.status_code, "roaming" in answer.json()["result"]), (200, True))
+    expect("a caller's say in the session", answer.headers[session] == mine, False)
+    answer = call(api_id, "v1", "/fixed", "POST", json=question)
+    expect("an integration's", (answer.status_code, answer.headers[session]), (200, "a-session-that-the-integration-chose"))
+    with call(api_id, "v1", "/stream", "POST", json={**question, "stream": True}, stream=True) as answer:
+        events = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith(b"data: ")]
+    expect("a streamed answer", (answer.status_code, "roaming" in events[-1]["result"], len(events) > 1), (200, True, True))
+    for path in ["/nobody", "/elsewhere"]:
+        answer = call(api_id, "v1", path, "POST", json=question)
+        expect(path, (answer.status_code, answer.json()), (500, {"message": "Internal server error"}))
+    change = [{"op": "replace", "path": "/variables/agent", "value": os.environ["AGENT_ARN"][:-10] + "0123456789"}]
+    api.update_stage(restApiId=api_id, stageName="v1", patchOperations=change)
+    answer = call(api_id, "v1", "/ask", "POST", json=question)
+    expect("an agent that is not there", (answer.status_code, answer.headers["x-amzn-errortype"]), (404, "ResourceNotFoundException"))
+
+    about = dict(restApiId=api_id, resourceId=resource(api_id, "ask"), httpMethod="POST", integrationHttpMethod="POST", credentials=role)
+    for what, kind, where in [("another service", "HTTP_PROXY", uri.replace("bedrock-agentcore", "sqs")), ("no service", "HTTP_PROXY", BACKEND), ("a mapped call", "HTTP", uri)]:
+        refused(what, "BadRequestException", "credentials are for", api.put_integration, **about, type=kind, uri=where)
+    aws = f"arn:aws:apigateway:{REGION}:bedrock-agentcore:path/runtimes/x/invocations"
+    refused("an AWS integration", "BadRequestException", "Invalid ARN specified in the request", api.put_integration, **about, type="AWS", uri=aws)
+    api.delete_rest_api(restApiId=api_id)
+
+
 def what_is_refused(api_id):
     root = resource(api_id)
     refused("no such API", "NotFoundException", "Invalid API identifier specified", api.get_rest_api, restApiId="nothing123")
@@ -365,6 +471,7 @@ def the_guides_api():
     expect("its stage", aws("get-usage-plan", "--usage-plan-id", plan_id, "--query", f"apiStages[?apiId==`{api_id}`].stage"), "prod")
     logs = f"arn:aws:logs:{REGION}:000000000000:log-group:/aws/apigateway/{api_id}"
     aws("update-stage", "--rest-api-id", api_id, "--stage-name", "prod", "--patch-operations", f"op=replace,path=/accessLogSettings/destinationArn,value={logs}")
+    log = os.path.join(os.environ["DATA_DIR"], "logs/log-groups", f"~aws~apigateway~{api_id}.log")
 
     question = {"prompt": "How do I activate roaming?"}
     answer = call(api_id, "prod", "/invoke", "POST", json=question, headers={"x-api-key": key})
@@ -373,6 +480,14 @@ def the_guides_api():
     expect("a wrong verb", call(api_id, "prod", "/invoke").json(), {"message": "Missing Authentication Token"})
     preflight = call(api_id, "prod", "/invoke", "OPTIONS")
     expect("its preflight", (preflight.status_code, {name: preflight.headers[name] for name in cors}), (200, cors))
+
+    # The guide names no format: every line is JSON with all there is.
+    for _ in range(400):
+        lines = [json.loads(line) for line in open(log)] if os.path.exists(log) else []
+        if len(lines) >= 4:
+            break
+        time.sleep(0.05)
+    expect("the guide's access log", [(line["httpMethod"], line["status"]) for line in lines], [("POST", "200"), ("POST", "403"), ("GET", "403"), ("OPTIONS", "200")])
 
     # A function that does not exist is the caller's 500 and nobody else's trouble.
     aws("put-integration", *here, "--http-method", "POST", "--type", "AWS_PROXY", "--integration-http-method", "POST", "--uri", uri.replace(PROXY_ARN, PROXY_ARN + "-not"))
@@ -386,6 +501,9 @@ def the_guides_api():
 made = an_api_in_front_of_a_server()
 deployments_drop_nothing(made)
 keys_plans_and_speeds(made)
+a_stage_logs_by_itself(made)
+a_quota_begins_when_it_is_told()
+agentcore_behind_a_method()
 what_is_refused(made)
 the_guides_api()
 api.delete_rest_api(restApiId=made)

@@ -1,9 +1,13 @@
 //! End-to-end tests and the doubles of the network that they run against.
 
+pub mod agentcore_double;
+pub mod aws_double;
 pub mod collector;
 pub mod host;
 pub mod llm_double;
+pub mod moto;
 pub mod postgres;
+pub mod runtime_api;
 
 /// The events of a streamed answer: server-sent, without names, each with one JSON document.
 ///

@@ -19,5 +19,5 @@ mod tls;
 pub mod tools;
 
 pub use serve::run;
-pub use settings::{AgentSettings, ModelChoice};
+pub use settings::{AgentSettings, ApiKey, ModelChoice};
 pub use tls::choose_crypto_provider;

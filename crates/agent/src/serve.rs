@@ -88,12 +88,15 @@ pub fn graph_drawing() -> anyhow::Result<String> {
 /// Sets up the language model that the settings choose, `None` for the built-in one; `variable` looks up an environment
 /// variable.
 async fn set_up_provider(settings: &AgentSettings, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<Provider>> {
-    let ModelChoice::Provider { provider, name } = settings.model.clone().resolve(&variable) else {
+    // `auto` looks for a key only, wherever it has come from.
+    let key_or_variable = |name: &str| settings.api_key.as_ref().map(|key| key.expose().to_owned()).or_else(|| variable(name));
+    let ModelChoice::Provider { provider, name } = settings.model.clone().resolve(key_or_variable) else {
         return Ok(None);
     };
     let access = ProviderAccess {
         base_url: settings.base_url.clone(),
         api_key_variable: settings.api_key_variable.clone(),
+        api_key: settings.api_key.clone(),
         timeout: Duration::from_millis(settings.model_timeout_ms),
     };
     Ok(Some(Provider::new(&provider, &name, access, variable).await?))

@@ -30,6 +30,9 @@ pub struct AgentSettings {
     pub base_url: Option<String>,
     /// The environment variable that holds the provider's key, in place of the provider's usual one.
     pub api_key_variable: Option<String>,
+    /// The provider's key itself, where the program has fetched it; goes before any variable.
+    #[serde(skip)]
+    pub api_key: Option<ApiKey>,
     /// How the FAQ is searched, where the embedding model is present.
     pub search: SearchKind,
     /// Where the embedding model's files are.
@@ -59,6 +62,7 @@ impl Default for AgentSettings {
             model: ModelChoice::Auto,
             base_url: None,
             api_key_variable: None,
+            api_key: None,
             search: SearchKind::default(),
             model_dir: model::default_dir(),
             cache_dir: None,
@@ -69,6 +73,28 @@ impl Default for AgentSettings {
             model_timeout_ms: 20_000,
             prompt_chars_max: 32_000,
         }
+    }
+}
+
+/// A provider's key. `Debug` prints no part of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// Keeps `key`, without the white space around it.
+    pub fn new(key: &str) -> ApiKey {
+        ApiKey(key.trim().to_owned())
+    }
+
+    /// The key itself.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ApiKey(..)")
     }
 }
 

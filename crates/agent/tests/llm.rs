@@ -135,7 +135,7 @@ async fn a_mistaken_call_is_told_to_the_model() {
 
 /// Sends one question by a provider that is set up with `key` in `variable`.
 async fn complete(double: &LlmDouble, provider: &str, variable: &'static str, key: &'static str) -> Result<(), String> {
-    let access = ProviderAccess { base_url: Some(double.base_url()), api_key_variable: None, timeout: LONG };
+    let access = ProviderAccess { base_url: Some(double.base_url()), api_key_variable: None, api_key: None, timeout: LONG };
     let provider = Provider::new(provider, "openai/gpt-oss-20b", access, |name| (name == variable).then(|| key.to_owned())).await;
     let messages = [Message::Human("hi".to_owned())];
     let request =
@@ -236,7 +236,7 @@ async fn each_provider_s_failures_are_told() {
 }
 
 async fn check_setup(provider: &str, base_url: Option<&str>, expected: &str) {
-    let access = ProviderAccess { base_url: base_url.map(str::to_owned), api_key_variable: None, timeout: LONG };
+    let access = ProviderAccess { base_url: base_url.map(str::to_owned), api_key_variable: None, api_key: None, timeout: LONG };
     let error = Provider::new(provider, "some-model", access, |_| None).await.unwrap_err();
     assert!(error.to_string().contains(expected), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The AWS dialect: ARNs, credentials, Signature Version 4, IAM policies and service errors.
+//! The AWS dialect: ARNs, credentials, Signature Version 4, IAM policies, service errors, and the event that a function gets from API Gateway.
 //!
 //! Pure: no I/O, no async, no clock. Whatever depends on the time of day takes `now` as an argument, and whatever needs a secret is handed a
 //! lookup. What the documents of single AWS operations look like is not known here.
@@ -7,6 +7,7 @@ pub mod arn;
 pub mod credentials;
 pub mod error;
 pub mod policy;
+pub mod proxy_event;
 pub mod sigv4;
 
 pub use arn::{AgentRuntimeArn, Arn};

@@ -4,6 +4,8 @@
 mod apis;
 mod deployments;
 mod documents;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod keys;
 mod patch;
 mod plans;

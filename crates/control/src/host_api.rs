@@ -315,11 +315,11 @@ fn update_key(keys: &KeyService, key: &str, wanted: UpdateKeyRequest, now_unix: 
 fn plan_change(wanted: PutPlanRequest, rest_api_id: &str) -> Result<PlanChange, ServiceError> {
     let PutPlanRequest { name, description, throttle, quota, stages, method_throttles } = wanted;
     let quota = match quota {
-        Some(Some(QuotaDocument { limit, period })) => {
+        Some(Some(QuotaDocument { limit, period, offset })) => {
             let known = QuotaPeriod::named(&period);
             let period =
                 known.ok_or_else(|| ServiceError::validation(format!("the quota's period is {period}: it must be DAY, WEEK or MONTH")))?;
-            Some(Some(Quota { limit, period }))
+            Some(Some(Quota { limit, period, offset }))
         }
         Some(None) => Some(None),
         None => None,

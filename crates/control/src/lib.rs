@@ -17,6 +17,8 @@ mod serve;
 mod sts;
 mod timestamp;
 
+#[cfg(any(test, fuzzing))]
+pub use apigateway::fuzzing;
 pub use host_api::{
     ActorUsageDocument, AgentDocument, AgentEndpointDocument, AgentList, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota,
     GoBackRequest, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys, IsolationDocument, KeyDocument, KeyList, KeyUsageDocument,

@@ -14,7 +14,7 @@ use frontdesk_trace::{Span, SpanContext, SpanKind, Spans};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::Body;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -92,7 +92,7 @@ impl Control {
     }
 
     /// Answers one request. The answer is AWS's in every case, its errors too.
-    pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<ResponseBody> {
+    pub async fn handle<B: Body<Data = Bytes> + Unpin>(self: Arc<Self>, request: Request<B>) -> Response<ResponseBody> {
         let request_id = uuid::Uuid::new_v4().to_string();
         let mut span = Span::default();
         let mut response = match self.answer(request, &request_id, &mut span).await {
@@ -118,9 +118,9 @@ impl Control {
     }
 
     /// Answers a request; `span` becomes that of the operation, where it has one.
-    async fn answer(
+    async fn answer<B: Body<Data = Bytes> + Unpin>(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<B>,
         request_id: &str,
         span: &mut Span,
     ) -> Result<Response<ResponseBody>, ServiceError> {
@@ -232,7 +232,12 @@ impl Control {
     }
 
     /// Performs an operation of IAM or STS.
-    async fn query(&self, request: Request<Incoming>, protocol: Protocol, request_id: &str) -> Result<Response<Bytes>, ServiceError> {
+    async fn query<B: Body<Data = Bytes> + Unpin>(
+        &self,
+        request: Request<B>,
+        protocol: Protocol,
+        request_id: &str,
+    ) -> Result<Response<Bytes>, ServiceError> {
         let (parts, body) = request.into_parts();
         let (payload, hash) = self.bodies.read(body, BODY_BYTES_MAX).await?;
         // Both are signed for their own region by some clients, and for the host's by others.
@@ -257,7 +262,10 @@ impl Control {
     }
 
     /// Reads a request whose body is a document, and finds out who sent it.
-    async fn verified(&self, request: Request<Incoming>, service: &str) -> Result<(Parts, Bytes, Principal), ServiceError> {
+    async fn verified<B>(&self, request: Request<B>, service: &str) -> Result<(Parts, Bytes, Principal), ServiceError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let (parts, body) = request.into_parts();
         let (payload, hash) = self.bodies.read(body, BODY_BYTES_MAX).await?;
         let principal = self.authenticate(&parts, &hash, service)?;

@@ -1,23 +1,45 @@
 //! The command line: what can be asked, and who answers it.
 
+use std::ffi::OsString;
+use std::path::Path;
+#[cfg(feature = "agent")]
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "agent")]
+use clap::Args;
+use clap::{Parser, Subcommand};
 
 use crate::commands;
+#[cfg(feature = "agent")]
 use crate::settings::{self, Override, Settings};
 
 /// An AI agent behind a simple API key: on your machine, and on AWS.
 #[derive(Debug, Parser)]
 #[command(name = "frontdesk", version, about, max_term_width = 100)]
 pub(crate) struct Cli {
+    #[cfg(feature = "agent")]
     #[command(flatten)]
     common: Common,
     #[command(subcommand)]
-    command: Command,
+    place: Place,
+}
+
+/// The places to live.
+#[derive(Debug, Subcommand)]
+enum Place {
+    #[cfg(feature = "host")]
+    #[command(flatten)]
+    Host(Box<Command>),
+    #[cfg(feature = "agent")]
+    /// Be the agent: serve the AgentCore contract on a port (started by `up`, or in a container)
+    Agent(commands::agent::AgentArguments),
+    #[cfg(feature = "lambda")]
+    /// Be the Lambda function between API Gateway and AgentCore (started by AWS Lambda)
+    Lambda(commands::lambda::LambdaArguments),
 }
 
 /// What every command takes.
+#[cfg(feature = "agent")]
 #[derive(Debug, Args)]
 struct Common {
     /// Settings file [default: frontdesk.toml, if there is one]
@@ -28,7 +50,8 @@ struct Common {
     data_dir: Option<PathBuf>,
 }
 
-/// The commands.
+/// The commands of a host, and those that speak to one.
+#[cfg(feature = "host")]
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the agent on this machine, until Ctrl-C
@@ -53,22 +76,28 @@ enum Command {
     /// Say how the running host is, or an agent on it
     Status(commands::status::StatusArguments),
     /// Make, import, list, show, change, rotate and delete API keys of the running host
-    #[command(subcommand)]
-    Keys(commands::keys::KeysCommand),
+    Keys(commands::keys::KeysArguments),
     /// Make, list, change and delete usage plans of the running host, and put keys into them
     #[command(subcommand)]
     Plans(commands::plans::PlansCommand),
     /// Say who used how much, exact to the moment; or extend a quota
     Usage(commands::usage::UsageArguments),
+    /// Put the same agent onto AWS, or bring it there up to date
+    #[cfg(feature = "deploy")]
+    Deploy(Box<commands::deploy::DeployArguments>),
+    /// Remove from AWS what `deploy` has put there
+    #[cfg(feature = "deploy")]
+    Undeploy(commands::undeploy::UndeployArguments),
     /// Look for what is wrong, and say what to do about it
     Doctor(commands::doctor::DoctorArguments),
     /// The embedding model's files
     #[command(subcommand)]
     Model(commands::model::ModelCommand),
+    /// Build a container image without Docker, and push it to a registry
+    #[cfg(feature = "deploy")]
+    Image(commands::image::ImageArguments),
     /// Measure how well an FAQ is searched, on labelled questions
     Eval(commands::eval::EvalArguments),
-    /// Be the agent: serve the AgentCore contract on a port (started by `up`, or in a container)
-    Agent(commands::agent::AgentArguments),
     /// Print the reference page of all settings, as Markdown
     #[command(hide = true)]
     SettingsReference,
@@ -79,9 +108,35 @@ impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         // Provider keys may be kept in `.env`; what the environment has already goes first.
         let _ = dotenvy::dotenv();
-        let common = self.common;
+        match self.place {
+            #[cfg(feature = "host")]
+            Place::Host(command) => command.run(&self.common),
+            #[cfg(feature = "agent")]
+            Place::Agent(arguments) => {
+                let settings = self.common.settings(arguments.overrides())?;
+                commands::agent::run(&arguments, settings.agent)
+            }
+            #[cfg(feature = "lambda")]
+            Place::Lambda(arguments) => commands::lambda::run(arguments),
+        }
+    }
+}
+
+/// The arguments as they are meant: Lambda starts a file of the name `bootstrap`, without any.
+pub(crate) fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<_> = given.into_iter().collect();
+    let is_bootstrap = arguments.first().is_some_and(|program| Path::new(program).file_name().is_some_and(|name| name == "bootstrap"));
+    if is_bootstrap && arguments.len() == 1 {
+        arguments.push("lambda".into());
+    }
+    arguments
+}
+
+#[cfg(feature = "host")]
+impl Command {
+    fn run(self, common: &Common) -> anyhow::Result<()> {
         let load = |flags: Vec<Override>| common.settings(flags);
-        match self.command {
+        match self {
             Command::Up(arguments) => {
                 let settings = load(arguments.overrides())?;
                 commands::up::run(&arguments, settings)
@@ -95,18 +150,20 @@ impl Cli {
             Command::Logs(arguments) => commands::logs::run(&arguments, &load(Vec::new())?),
             Command::Destroy(arguments) => commands::destroy::run(&arguments, &load(Vec::new())?),
             Command::Status(arguments) => commands::status::run(&arguments, &load(Vec::new())?),
-            Command::Keys(command) => commands::keys::run(command, &load(Vec::new())?),
+            Command::Keys(arguments) => commands::keys::run(arguments, &load(Vec::new())?),
             Command::Plans(command) => commands::plans::run(command, &load(Vec::new())?),
             Command::Usage(arguments) => commands::usage::run(&arguments, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
+            Command::Deploy(arguments) => commands::deploy::run(&arguments, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
+            Command::Undeploy(arguments) => commands::undeploy::run(&arguments, &load(Vec::new())?),
             Command::Doctor(arguments) => commands::doctor::run(&arguments, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
+            Command::Image(arguments) => commands::image::run(&arguments, &load(Vec::new())?),
             Command::Eval(arguments) => {
                 let settings = load(arguments.overrides())?;
                 commands::eval::run(&arguments, settings.agent)
-            }
-            Command::Agent(arguments) => {
-                let settings = load(arguments.overrides())?;
-                commands::agent::run(&arguments, settings.agent)
             }
             Command::SettingsReference => {
                 print!("{}", commands::settings_reference::page());
@@ -116,6 +173,7 @@ impl Cli {
     }
 }
 
+#[cfg(feature = "agent")]
 impl Common {
     fn settings(&self, mut flags: Vec<Override>) -> anyhow::Result<Settings> {
         if let Some(data_dir) = &self.data_dir {

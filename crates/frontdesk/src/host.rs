@@ -19,12 +19,12 @@ use frontdesk_control::{BuiltInRole, CallerAddress, Control, IdentityService, Me
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
-use frontdesk_gateway::integration::{Answering, Body};
 use frontdesk_gateway::metrics::{self, Metrics};
+use frontdesk_gateway::stage_logs::StageLogs;
 use frontdesk_gateway::tls::Tls;
 use frontdesk_gateway::{
-    Actor, ApiService, Backends, Caller, CreatedKey, Fleet, Gateway, GatewayLimits, Integration, IntegrationError, KeyService, LeaseDesk,
-    Listener, ListenerLimits, Observers, OnOutage, UsageWriter, key,
+    ApiService, Backends, CreatedKey, Fleet, Gateway, GatewayLimits, Integration, KeyService, LeaseDesk, Listener, ListenerLimits,
+    Observers, OnOutage, UsageWriter, key,
 };
 use frontdesk_process::{LogFile, Sandbox, SandboxUser, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
@@ -36,24 +36,27 @@ use frontdesk_store::{
     SessionMode, Store, Throttle,
 };
 use frontdesk_trace::Spans;
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::agent_metrics::AgentMetrics;
+use crate::agentcore_calls::{self, AgentCoreCalls};
 use crate::fetch;
+use crate::front_door::FrontDoor;
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
 use crate::settings::{self, CacheScopeSetting, OnOutageSetting, QuotaPeriodSetting, RuntimeHostSettings, Settings};
+use crate::stage_logs::LogGroupFiles;
 use crate::transport::{ControlEnd, InProcess};
 
 /// The name of the function that is the proxy: the host's own, not one that anybody deployed.
 const PROXY: &str = "frontdesk-proxy";
 /// The name of its role: not the guide's, which whoever follows the guide makes.
 const PROXY_ROLE: &str = "FrontdeskProxyRole";
+/// The role that methods with AgentCore straight behind them name.
+const GATEWAY_ROLE: &str = "FrontdeskGatewayRole";
 /// Variables that every agent inherits: where programs, homes, certificates and proxies are. For the host's own see [`is_for_own_agent`].
 const INHERITED: [&str; 11] = [
     "PATH",
@@ -78,6 +81,8 @@ pub(crate) type MetricsPage = Arc<dyn Fn() -> String + Send + Sync>;
 pub(crate) struct Host {
     pub(crate) run: RunFile,
     pub(crate) agent_runtime_arn: AgentRuntimeArn,
+    /// The name of the agent that answers at the endpoint.
+    front_agent: String,
     pub(crate) root_key: AccessKey,
     /// The first key, on the first start only.
     pub(crate) first_key: Option<CreatedKey>,
@@ -117,10 +122,12 @@ impl Host {
         let runtimes = runtimes(settings, data_folder.path(), store.clone(), spawner)?;
         runtimes.seed(own_agent(settings, data_folder.path(), &agent_runtime_arn)?, now_unix * 1000)?;
 
-        let proxy_role = proxy_role(settings, &agent_runtime_arn)?;
+        let front_agent = settings.gateway.agent.clone().unwrap_or_else(|| agent_runtime_arn.name().to_owned());
+        let proxy_role = proxy_role(settings, &front_agent)?;
+        let gateway_role = gateway_role(settings)?;
         let root = Credentials::new(root_key.id.clone(), root_key.secret.expose());
-        let identities = IdentityService::open(store.clone(), &settings.account_id, root, vec![proxy_role.clone()])?;
-        let identities = Arc::new(identities);
+        let built_in = vec![proxy_role.clone(), gateway_role.clone()];
+        let identities = Arc::new(IdentityService::open(store.clone(), &settings.account_id, root, built_in)?);
         let status = StatusSource {
             gateway: run.gateway.clone(),
             endpoint: run.endpoint.clone(),
@@ -134,6 +141,7 @@ impl Host {
         };
         let mut registry = Registry::default();
         let access_log = access_log(settings, data_folder.path())?.map(Arc::new);
+        let stage_logs = Arc::new(StageLogs::new(settings.account_id.clone(), Box::new(LogGroupFiles::new(data_folder.path()))));
         registry.register_collector(Box::new(AgentMetrics(runtimes.clone())));
         let metrics = Metrics::register(&mut registry);
         let fleet = Fleet::new(keys.clone(), Gauge::default());
@@ -153,33 +161,48 @@ impl Host {
         let control_listener =
             Listener { socket: control_listener, limits: ListenerLimits::default(), tls: None, connections: Default::default() };
         let observers = Observers { access_log, metrics: metrics.clone(), spans: spans.clone() };
-        let metrics_page = metrics_page(registry, &observers);
+        let metrics_page = metrics_page(registry, &observers, &stage_logs);
         let metrics_source = settings.control.metrics.then(|| {
             let metrics_page = metrics_page.clone();
             Box::new(move || metrics_page()) as MetricsSource
         });
         let control_end = ControlEnd::default();
-        let proxy = Proxy::new(
-            ProxySettings {
-                agent_runtime_arn: agent_runtime_arn.clone(),
-                qualifier: DEFAULT_ENDPOINT.to_owned(),
-                endpoint: run.control.clone(),
-                prompt_chars_max: settings.gateway.prompt_chars_max,
-            },
-            proxy_role.credentials,
-            Arc::new(InProcess::new(control_end.clone())),
-            spans.clone(),
-        )?;
+        let transport = Arc::new(InProcess::new(control_end.clone()));
+        let agentcore: Arc<dyn Integration> = Arc::new(AgentCoreCalls {
+            region: settings.region.clone(),
+            endpoint: run.control.clone(),
+            roles: Arc::new([
+                (role_arn(settings, PROXY_ROLE), proxy_role.credentials.clone()),
+                (role_arn(settings, GATEWAY_ROLE), gateway_role.credentials),
+            ]),
+            signing_keys: Arc::default(),
+            transport: transport.clone(),
+        });
+        let front_door = {
+            let (control, prompt_chars_max) = (run.control.clone(), settings.gateway.prompt_chars_max);
+            let (credentials, spans) = (proxy_role.credentials, spans.clone());
+            let make = move |arn: &AgentRuntimeArn| {
+                let settings = ProxySettings {
+                    agent_runtime_arn: arn.clone(),
+                    qualifier: DEFAULT_ENDPOINT.to_owned(),
+                    endpoint: control.clone(),
+                    prompt_chars_max,
+                };
+                Ok(Proxy::new(settings, credentials.clone(), transport.clone(), spans.clone())?)
+            };
+            FrontDoor::new(front_agent.clone(), runtimes.clone(), Box::new(make))
+        };
         let proxy_arn = format!("arn:aws:lambda:{}:{}:function:{PROXY}", settings.region, settings.account_id);
-        let function: Arc<dyn Integration> = Arc::new(ProxyIntegration { proxy: Arc::new(proxy) });
+        let function: Arc<dyn Integration> = Arc::new(front_door);
         let backends = Backends::new(HashMap::from([(proxy_arn.clone(), function)]))
-            .context("failed to read this machine's certificate authorities (SSL_CERT_FILE names others)")?;
+            .context("failed to read this machine's certificate authorities (SSL_CERT_FILE names others)")?
+            .with_services(HashMap::from([(agentcore_calls::SERVICE.to_owned(), agentcore)]));
         let cache = cache_settings(settings);
-        let apis = ApiService::open(store.clone(), settings.account_id.clone(), rest_api_id.clone(), backends, cache, metrics)?;
+        let apis = ApiService::open(store.clone(), settings.account_id.clone(), rest_api_id.clone(), backends, cache, stage_logs, metrics)?;
         let apis = Arc::new(apis);
         let stage = settings.gateway.stage.clone();
-        let cache_ttl_s = settings.gateway.cache_ttl_s;
-        seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s }, now_unix)?;
+        let (cache_ttl_s, stream_timeout_ms) = (settings.gateway.cache_ttl_s, settings.gateway.stream_timeout_ms);
+        seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s, stream_timeout_ms }, now_unix)?;
         let region = settings.region.clone();
         let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis.clone(), status, metrics_source);
         let control = Arc::new(control.with_spans(spans).with_fetch(fetch::documents()?));
@@ -197,6 +220,7 @@ impl Host {
         Ok(Host {
             run,
             agent_runtime_arn,
+            front_agent,
             root_key,
             first_key,
             search,
@@ -212,10 +236,28 @@ impl Host {
         })
     }
 
-    /// Starts the agent, so that the first caller does not wait for it and a broken FAQ is told now.
+    /// Starts the built-in agent, so that the first caller does not wait for it and a broken FAQ is told now. Where another answers at the endpoint, it starts
+    /// when it is called.
     pub(crate) async fn start_agent(&self) -> anyhow::Result<()> {
+        if !self.is_faq_in_front() {
+            return Ok(());
+        }
         let started = self.runtimes.start_shared(&self.agent_runtime_arn.id()).await;
         started.map_err(|reason| anyhow::anyhow!("the agent could not be started: {reason}"))
+    }
+
+    /// Whether the built-in agent answers at the endpoint.
+    pub(crate) fn is_faq_in_front(&self) -> bool {
+        self.front_agent == self.agent_runtime_arn.name()
+    }
+
+    /// The agent that answers at the endpoint, in words.
+    pub(crate) fn front_agent_in_words(&self) -> String {
+        let agent = &self.front_agent;
+        match self.runtimes.arn_of(agent) {
+            Some(arn) => arn.to_string(),
+            None => format!("{agent}, once it is here: `frontdesk launch` in its folder brings it"),
+        }
     }
 
     /// Whether the agent is at work besides its calls: the built-in one embeds a large FAQ then.
@@ -240,7 +282,7 @@ impl Host {
         let certificate = self.gateway_listener.tls.clone().map(|tls| tokio::spawn(tls.watch()));
         let front = tokio::spawn(frontdesk_gateway::run(self.gateway_listener, front, ended(doors_end.clone())));
         let control = self.control;
-        let back = move |mut request: Request<hyper::body::Incoming>, peer: SocketAddr| {
+        let back = move |mut request: http::Request<hyper::body::Incoming>, peer: SocketAddr| {
             request.extensions_mut().insert(CallerAddress(peer.ip()));
             control.clone().handle(request)
         };
@@ -286,6 +328,7 @@ fn run_file(settings: &Settings, gateway: &TcpListener, control: &TcpListener) -
         gateway,
         control: format!("http://{}", control.local_addr()?),
         region: settings.region.clone(),
+        certificate: settings.gateway.tls_certificate.as_ref().map(std::path::absolute).transpose()?,
     })
 }
 
@@ -435,25 +478,48 @@ fn executable() -> anyhow::Result<PathBuf> {
     std::env::current_exe().context("failed to find this program's own file")
 }
 
-/// The proxy's role: it may invoke this agent and nothing else. Its access key lives as long as the process.
-fn proxy_role(settings: &Settings, agent: &AgentRuntimeArn) -> anyhow::Result<BuiltInRole> {
-    let key = seed::new_access_key(&format!("arn:aws:iam::{}:role/frontdesk/{PROXY_ROLE}", settings.account_id))?;
+/// The proxy's role: it may invoke the agent of this name and nothing else.
+fn proxy_role(settings: &Settings, agent: &str) -> anyhow::Result<BuiltInRole> {
+    // The random end of its id, which changes when it is destroyed and launched again, and its endpoints. No name holds a hyphen.
+    let description = "The gateway's own function: it may invoke the agent behind the endpoint.";
+    invoking_role(settings, PROXY_ROLE, description, ("lambda.amazonaws.com", PROXY), &format!("{agent}-*"))
+}
+
+/// The role that integrations may name as their credentials: it may invoke every agent of the host, and nothing else.
+fn gateway_role(settings: &Settings) -> anyhow::Result<BuiltInRole> {
+    let description = "Methods with AgentCore straight behind them: it may invoke every agent of this host.";
+    invoking_role(settings, GATEWAY_ROLE, description, ("apigateway.amazonaws.com", "ApiGateway"), "*")
+}
+
+fn role_arn(settings: &Settings, name: &str) -> String {
+    format!("arn:aws:iam::{}:role/frontdesk/{name}", settings.account_id)
+}
+
+/// A role that may invoke agents. Its access key lives as long as the process.
+fn invoking_role(
+    settings: &Settings,
+    name: &str,
+    description: &str,
+    (service, session_name): (&str, &str),
+    agents: &str,
+) -> anyhow::Result<BuiltInRole> {
+    let key = seed::new_access_key(&role_arn(settings, name))?;
     let policy = serde_json::json!({
         "Version": "2012-10-17",
         "Statement": [{
             "Sid": "InvokeAgentCore",
             "Effect": "Allow",
             "Action": "bedrock-agentcore:InvokeAgentRuntime",
-            "Resource": [agent.to_string(), agent.endpoint(DEFAULT_ENDPOINT)?.to_string()],
+            "Resource": format!("arn:aws:bedrock-agentcore:{}:{}:runtime/{agents}", settings.region, settings.account_id),
         }],
     });
     Ok(BuiltInRole {
-        name: PROXY_ROLE.to_owned(),
-        description: "The gateway's own function: it may invoke the host's agent.".to_owned(),
-        service: "lambda.amazonaws.com".to_owned(),
+        name: name.to_owned(),
+        description: description.to_owned(),
+        service: service.to_owned(),
         policy: ("InvokeAgentCore".to_owned(), policy.to_string()),
         credentials: Credentials::new(key.id, key.secret.expose()),
-        session_name: PROXY.to_owned(),
+        session_name: session_name.to_owned(),
     })
 }
 
@@ -491,10 +557,10 @@ fn access_log(settings: &Settings, data_folder: &Path) -> anyhow::Result<Option<
     Ok(Some(AccessLog::start(format, settings.account_id.clone(), sink).context("failed to start the access log's thread")?))
 }
 
-fn metrics_page(registry: Registry, observers: &Observers) -> MetricsPage {
-    let (gateway, access_log) = (observers.metrics.clone(), observers.access_log.clone());
+fn metrics_page(registry: Registry, observers: &Observers, stage_logs: &Arc<StageLogs>) -> MetricsPage {
+    let (gateway, access_log, stage_logs) = (observers.metrics.clone(), observers.access_log.clone(), stage_logs.clone());
     Arc::new(move || {
-        gateway.set_log_lines_lost(access_log.as_ref().map_or(0, |access_log| access_log.lost()));
+        gateway.set_log_lines_lost(access_log.as_ref().map_or(0, |access_log| access_log.lost()) + stage_logs.lost());
         metrics::text(&registry)
     })
 }
@@ -524,49 +590,4 @@ pub(crate) fn usage_plan_in_words(settings: &Settings) -> String {
 #[expect(clippy::disallowed_methods, reason = "this is the edge where the start's moment is read")]
 fn now_unix() -> i64 {
     time::OffsetDateTime::now_utc().unix_timestamp()
-}
-
-/// The gateway's seam, filled by the proxy.
-struct ProxyIntegration {
-    proxy: Arc<Proxy>,
-}
-
-impl Integration for ProxyIntegration {
-    fn call(&self, request: Request<Body>) -> Answering {
-        let proxy = self.proxy.clone();
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(|| IntegrationError::Failed("no caller".into()))?;
-            let body = body.collect().await.map_err(IntegrationError::Failed)?.to_bytes();
-            let is_streaming = caller.is_streaming;
-            let caller = frontdesk_proxy::Caller {
-                api_key_id: caller.api_key_id.map(|id| id.0),
-                request_id: caller.request_id,
-                amzn_trace_id: caller.trace.amzn_trace_id,
-                span: caller.trace.span,
-                tracestate: caller.trace.tracestate,
-                time_left: caller.time_left,
-            };
-            if is_streaming {
-                let answered = proxy.handle_stream(&body, &caller, now()).await.map_err(|_| IntegrationError::TimedOut)?;
-                return Ok(naming_its_actor(answered).map(|body| body.map_err(Into::into).boxed_unsync()));
-            }
-            let answered = proxy.handle(&body, &caller, now()).await;
-            let response: Response<bytes::Bytes> = answered.map_err(|_| IntegrationError::TimedOut)?;
-            Ok(naming_its_actor(response).map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
-        })
-    }
-}
-
-/// The proxy and the gateway do not know each other's types.
-fn naming_its_actor<B>(mut response: Response<B>) -> Response<B> {
-    if let Some(frontdesk_proxy::Actor(actor)) = response.extensions_mut().remove() {
-        response.extensions_mut().insert(Actor(actor));
-    }
-    response
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the edge where a signature's moment is read")]
-fn now() -> time::OffsetDateTime {
-    time::OffsetDateTime::now_utc()
 }

@@ -1,26 +1,54 @@
 //! Frontdesk: an AI agent behind a simple API key. One executable with several places to live; this file chooses which.
 
+#[cfg(feature = "host")]
 mod agent_metrics;
+#[cfg(feature = "host")]
+mod agentcore_calls;
 mod cli;
 mod commands;
+#[cfg(feature = "host")]
 mod control_client;
+#[cfg(feature = "deploy")]
+mod deployment;
+#[cfg(feature = "host")]
 mod fetch;
+#[cfg(feature = "host")]
+mod front_door;
+#[cfg(feature = "host")]
 mod host;
+#[cfg(feature = "host")]
+mod https;
+#[cfg(feature = "lambda")]
+mod lambda;
+#[cfg(feature = "agent")]
 mod otlp;
+#[cfg(feature = "host")]
 mod project;
+#[cfg(feature = "host")]
 mod run_file;
+#[cfg(feature = "aws")]
+mod secret;
+#[cfg(feature = "host")]
 mod seed;
+#[cfg(feature = "agent")]
 mod settings;
+#[cfg(feature = "host")]
+mod stage_logs;
+#[cfg(feature = "host")]
 mod transport;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // A host starts this executable once more to keep its agents' processes.
+    #[cfg(feature = "host")]
     frontdesk_process::supervise_if_asked();
-    match cli::Cli::parse().run() {
+    match cli::Cli::parse_from(cli::arguments(std::env::args_os())).run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Causes on one line each, so that the remedy in the first is not buried.

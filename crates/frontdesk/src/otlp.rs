@@ -4,12 +4,14 @@
 //! anything. It is told of once in the log, and once more when it is back.
 
 mod collector;
+#[cfg(feature = "host")]
 mod metrics;
 mod traces;
 mod variables;
 
 use std::time::Duration;
 
+#[cfg(feature = "host")]
 pub(crate) use metrics::MetricsExport;
 pub(crate) use traces::TracesExport;
 

@@ -1,7 +1,7 @@
 //! What a running host leaves in its data folder, so that the command line beside it finds it: addresses in `run.json`, the root access key in
 //! `root-access-key.json` (both mode 0600).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,9 @@ pub(crate) struct RunFile {
     pub(crate) endpoint: String,
     pub(crate) control: String,
     pub(crate) region: String,
+    /// The file of the certificate that the gateway shows, where it speaks TLS.
+    #[serde(default)]
+    pub(crate) certificate: Option<PathBuf>,
 }
 
 /// The root access key. `Debug` is absent on purpose.

@@ -98,7 +98,7 @@ fn seed_plan(store: &Store, settings: &Settings, rest_api_id: &str) -> anyhow::R
     let mut plan = known.unwrap_or_else(new);
     let throttle = Throttle { rate_limit: wanted.rate_limit, burst_limit: wanted.burst_limit };
     plan.throttle = (wanted.rate_limit > 0.0).then_some(throttle);
-    plan.quota = (wanted.quota_limit > 0).then_some(Quota { limit: wanted.quota_limit, period: wanted.quota_period.into() });
+    plan.quota = (wanted.quota_limit > 0).then_some(Quota { limit: wanted.quota_limit, period: wanted.quota_period.into(), offset: 0 });
     if !plan.opens(&stage) {
         plan.stages = vec![PlanStage { stage, method_throttles: Default::default() }];
     }

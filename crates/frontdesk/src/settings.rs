@@ -7,9 +7,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use frontdesk_agent::ModelChoice;
 use frontdesk_agent::retrieval::SearchKind;
+#[cfg(feature = "host")]
 use frontdesk_gateway::access_log::LogFormat;
+#[cfg(feature = "host")]
+use frontdesk_gateway::apis::edit;
+#[cfg(feature = "host")]
 use frontdesk_runtime::EgressRules;
+#[cfg(feature = "host")]
 use frontdesk_store::{FleetAddress, QuotaPeriod, SecretText};
+#[cfg(feature = "host")]
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +25,7 @@ pub(crate) const FILE_NAME: &str = "frontdesk.toml";
 /// One setting: its place in the file, and what it is for. Its variable is `FRONTDESK_` and the place in capitals, dots as underscores.
 pub(crate) struct Setting {
     pub(crate) path: &'static str,
+    #[cfg_attr(not(feature = "host"), expect(dead_code, reason = "only a host prints the settings' page"))]
     pub(crate) help: &'static str,
 }
 
@@ -35,8 +42,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "seal_key_file", help: "File with the key that seals secrets; by default `seal-key` in the data folder." },
     Setting { path: "gateway.listen", help: "Address of the public gateway." },
     Setting { path: "gateway.stage", help: "Name of the stage: the first part of the endpoint's path." },
+    Setting {
+        path: "gateway.agent",
+        help: "Name of the agent that answers at the endpoint, one that `frontdesk launch` brought to this host; by default the built-in FAQ agent.",
+    },
     Setting { path: "gateway.body_bytes_max", help: "A longer request body is refused with 413." },
     Setting { path: "gateway.integration_timeout_ms", help: "An answer must come within this time, else 504; at most 29000, as on AWS." },
+    Setting {
+        path: "gateway.stream_timeout_ms",
+        help: "An answer of `/stream` must begin within this time, else 504; at most 900000. In all it may take 15 minutes, with 5 between two pieces.",
+    },
     Setting { path: "gateway.in_flight_max", help: "Requests worked on at once; one more is turned away with 503." },
     Setting { path: "gateway.connections_max", help: "Connections at once; more wait to be accepted." },
     Setting { path: "gateway.prompt_chars_max", help: "A longer prompt is refused with 400, in characters." },
@@ -97,6 +112,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "agent.model", help: "`auto`, `extractive`, or `PROVIDER:NAME` such as `groq:openai/gpt-oss-20b`." },
     Setting { path: "agent.base_url", help: "Base URL of an OpenAI-compatible endpoint, up to and with `/v1`." },
     Setting { path: "agent.api_key_variable", help: "Name of the environment variable that holds the provider's key." },
+    Setting {
+        path: "agent.api_key_secret",
+        help: "ARN of a secret in AWS Secrets Manager that holds the provider's key, fetched at the start; in builds with the Cargo feature `aws`.",
+    },
     Setting { path: "agent.search", help: "`vector`, `keyword`, or `hybrid`; `keyword` where the embedding model is missing." },
     Setting { path: "agent.model_dir", help: "Folder of the embedding model's files." },
     Setting { path: "agent.cache_dir", help: "Folder of cached embeddings; by default `cache` in the data folder." },
@@ -106,6 +125,28 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "How long a start waits for an FAQ to be embedded; then it is searched by keywords until that is done.",
     },
     Setting { path: "agent.steps_max", help: "Steps that one call's graph may take." },
+    Setting { path: "deploy.stack_name", help: "Name of the stack on AWS; whatever is in it is named after it." },
+    Setting { path: "deploy.region", help: "The region to deploy to; by default the one that AWS's own tools would take." },
+    Setting {
+        path: "deploy.model",
+        help: "The agent's model on AWS, such as `bedrock:ID`, called by the agent's role; by default `agent.model`.",
+    },
+    Setting {
+        path: "deploy.model_key_secret_arn",
+        help: "A secret of yours that holds the provider's key; by default `deploy` makes one from the environment's.",
+    },
+    Setting { path: "deploy.function_memory_mb", help: "Memory of the Lambda functions; their share of a processor follows from it." },
+    Setting {
+        path: "deploy.function_timeout_s",
+        help: "Timeout of the function behind `/invoke`; by default a second less than `gateway.integration_timeout_ms`, and never more.",
+    },
+    Setting { path: "deploy.stream_timeout_s", help: "Timeout of the function behind `/stream`, at most 900." },
+    Setting { path: "deploy.idle_session_s", help: "How long a session of the agent stays without a call, from 60." },
+    Setting { path: "deploy.session_s_max", help: "How long a session of the agent stays at most." },
+    Setting { path: "deploy.log_retention_days", help: "How long CloudWatch keeps logs; one of the times it knows, such as 30 or 365." },
+    Setting { path: "deploy.error_percent_max", help: "Alarm when more than this share of answers are server errors, for ten minutes." },
+    Setting { path: "deploy.throttled_per_minute_max", help: "Alarm when more requests than this are answered with 429 in a minute." },
+    Setting { path: "deploy.alarm_address", help: "E-mail address that alarms are sent to; without one they only show in the console." },
 ];
 
 /// Variables with the prefix that are no settings.
@@ -129,16 +170,20 @@ pub(crate) struct Settings {
     pub(crate) usage_plan: UsagePlanSettings,
     pub(crate) fleet: FleetSettings,
     pub(crate) agent: HostedAgentSettings,
+    pub(crate) deploy: DeploySettings,
 }
 
-/// The public face.
+/// The public face. (A build without a host reads its settings, so that one file serves both, and uses none.)
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "host"), derive(Default))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct GatewaySettings {
     pub(crate) listen: String,
     pub(crate) stage: String,
     pub(crate) body_bytes_max: u64,
+    pub(crate) agent: Option<String>,
     pub(crate) integration_timeout_ms: u64,
+    pub(crate) stream_timeout_ms: u64,
     pub(crate) in_flight_max: usize,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_address_max: usize,
@@ -154,9 +199,10 @@ pub(crate) struct GatewaySettings {
 }
 
 /// Who shares a cached answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CacheScopeSetting {
+    #[default]
     Key,
     Shared,
 }
@@ -210,6 +256,7 @@ pub(crate) enum OnOutageSetting {
 
 /// The agents' host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "host"), derive(Default))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RuntimeHostSettings {
     pub(crate) sessions_max: usize,
@@ -229,6 +276,7 @@ pub(crate) enum QuotaPeriodSetting {
     Month,
 }
 
+#[cfg(feature = "host")]
 impl From<QuotaPeriodSetting> for QuotaPeriod {
     fn from(setting: QuotaPeriodSetting) -> Self {
         match setting {
@@ -259,12 +307,53 @@ pub(crate) struct HostedAgentSettings {
     pub(crate) model: ModelChoice,
     pub(crate) base_url: Option<String>,
     pub(crate) api_key_variable: Option<String>,
+    pub(crate) api_key_secret: Option<String>,
     pub(crate) search: SearchKind,
     pub(crate) model_dir: PathBuf,
     pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) embedding_threads: usize,
     pub(crate) embedding_wait_ms: u64,
     pub(crate) steps_max: usize,
+}
+
+/// The same agent on AWS. What is not here is taken from the other sections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DeploySettings {
+    pub(crate) stack_name: String,
+    pub(crate) region: Option<String>,
+    pub(crate) model: Option<ModelChoice>,
+    pub(crate) model_key_secret_arn: Option<String>,
+    pub(crate) function_memory_mb: u32,
+    pub(crate) function_timeout_s: Option<u64>,
+    pub(crate) stream_timeout_s: u64,
+    pub(crate) idle_session_s: u64,
+    pub(crate) session_s_max: u64,
+    pub(crate) log_retention_days: u32,
+    pub(crate) error_percent_max: f64,
+    pub(crate) throttled_per_minute_max: u32,
+    pub(crate) alarm_address: Option<String>,
+}
+
+impl Default for DeploySettings {
+    fn default() -> Self {
+        DeploySettings {
+            stack_name: "frontdesk".to_owned(),
+            region: None,
+            model: None,
+            model_key_secret_arn: None,
+            function_memory_mb: 256,
+            function_timeout_s: None,
+            stream_timeout_s: 120,
+            // AgentCore's own defaults.
+            idle_session_s: 900,
+            session_s_max: 28_800,
+            log_retention_days: 30,
+            error_percent_max: 5.0,
+            throttled_per_minute_max: 100,
+            alarm_address: None,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -283,10 +372,12 @@ impl Default for Settings {
             usage_plan: UsagePlanSettings::default(),
             fleet: FleetSettings::default(),
             agent: HostedAgentSettings::default(),
+            deploy: DeploySettings::default(),
         }
     }
 }
 
+#[cfg(feature = "host")]
 impl Default for GatewaySettings {
     fn default() -> Self {
         let limits = frontdesk_gateway::GatewayLimits::default();
@@ -295,7 +386,9 @@ impl Default for GatewaySettings {
             listen: "127.0.0.1:8000".to_owned(),
             stage: "prod".to_owned(),
             body_bytes_max: limits.body_bytes_max,
+            agent: None,
             integration_timeout_ms: u64::try_from(limits.integration_timeout.as_millis()).unwrap_or(u64::MAX),
+            stream_timeout_ms: *edit::TIMEOUT_MS.end(),
             in_flight_max: limits.in_flight_max,
             connections_max: listener.connections_max,
             connections_per_address_max: listener.connections_per_address_max,
@@ -306,7 +399,7 @@ impl Default for GatewaySettings {
             burst_limit: limits.throttle.burst_limit,
             trusted_proxies: String::new(),
             cache_ttl_s: 0,
-            cache_scope: CacheScopeSetting::Key,
+            cache_scope: CacheScopeSetting::default(),
             cache_bytes_max: 64 * 1024 * 1024,
         }
     }
@@ -330,6 +423,7 @@ impl Default for ControlSettings {
     }
 }
 
+#[cfg(feature = "host")]
 impl Default for RuntimeHostSettings {
     fn default() -> Self {
         let limits = frontdesk_runtime::SessionLimits::default();
@@ -369,6 +463,7 @@ impl Default for HostedAgentSettings {
             model: agent.model,
             base_url: agent.base_url,
             api_key_variable: agent.api_key_variable,
+            api_key_secret: None,
             search: agent.search,
             model_dir: agent.model_dir,
             cache_dir: agent.cache_dir,
@@ -405,6 +500,8 @@ pub(crate) fn load(
         put(&mut table, path, value);
     }
     let settings = settings_of(table)?;
+    check_agent(&settings.agent)?;
+    #[cfg(feature = "host")]
     check(&settings)?;
     Ok(settings)
 }
@@ -425,8 +522,9 @@ fn settings_of(table: toml::Table) -> anyhow::Result<Settings> {
     Ok(toml::Value::Table(table).try_into()?)
 }
 
+#[cfg(feature = "host")]
 fn check(settings: &Settings) -> anyhow::Result<()> {
-    let Settings { account_id, gateway, access_log, runtime, usage_plan, agent, .. } = settings;
+    let Settings { account_id, gateway, access_log, runtime, usage_plan, .. } = settings;
     if account_id.len() != 12 || !account_id.bytes().all(|byte| byte.is_ascii_digit()) {
         bail!("account_id is {account_id:?}; it must be twelve digits");
     }
@@ -438,8 +536,19 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     if gateway.stage.is_empty() || !gateway.stage.bytes().all(stage_is_fit) {
         bail!("gateway.stage is {:?}; it may hold letters, digits, _ and - only", gateway.stage);
     }
+    if let Some(agent) = &gateway.agent {
+        crate::project::name::check(agent).context("gateway.agent")?;
+    }
     if !(50..=29_000).contains(&gateway.integration_timeout_ms) {
         bail!("gateway.integration_timeout_ms is {}; it must be between 50 and 29000", gateway.integration_timeout_ms);
+    }
+    if !edit::STREAM_TIMEOUT_MS.contains(&gateway.stream_timeout_ms) {
+        bail!(
+            "gateway.stream_timeout_ms is {}; it must be between {} and {}",
+            gateway.stream_timeout_ms,
+            edit::STREAM_TIMEOUT_MS.start(),
+            edit::STREAM_TIMEOUT_MS.end()
+        );
     }
     if !usage_plan.rate_limit.is_finite() || usage_plan.rate_limit < 0.0 {
         bail!("usage_plan.rate_limit is {}; it must be 0 (unlimited) or more", usage_plan.rate_limit);
@@ -458,23 +567,26 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         bail!("gateway.tls_certificate and gateway.tls_key belong together: set both, or neither");
     }
     LogFormat::parse(&access_log.format).context("access_log.format")?;
-    if agent.embedding_wait_ms > EMBEDDING_WAIT_MS_MAX {
-        bail!("agent.embedding_wait_ms is {}; it must be at most {EMBEDDING_WAIT_MS_MAX}", agent.embedding_wait_ms);
-    }
-    let at_least_one = [
-        ("agent.embedding_threads", agent.embedding_threads),
-        ("agent.steps_max", agent.steps_max),
+    check_at_least_one(&[
         ("gateway.in_flight_max", gateway.in_flight_max),
         ("runtime.sessions_max", runtime.sessions_max),
         ("gateway.connections_max", gateway.connections_max),
         ("gateway.connections_per_address_max", gateway.connections_per_address_max),
-    ];
-    for (name, value) in at_least_one {
-        if value == 0 {
-            bail!("{name} is 0; it must be at least 1");
-        }
+    ])
+}
+
+fn check_agent(agent: &HostedAgentSettings) -> anyhow::Result<()> {
+    if agent.embedding_wait_ms > EMBEDDING_WAIT_MS_MAX {
+        bail!("agent.embedding_wait_ms is {}; it must be at most {EMBEDDING_WAIT_MS_MAX}", agent.embedding_wait_ms);
     }
-    Ok(())
+    check_at_least_one(&[("agent.embedding_threads", agent.embedding_threads), ("agent.steps_max", agent.steps_max)])
+}
+
+fn check_at_least_one(values: &[(&str, usize)]) -> anyhow::Result<()> {
+    match values.iter().find(|(_, value)| *value == 0) {
+        Some((name, _)) => bail!("{name} is 0; it must be at least 1"),
+        None => Ok(()),
+    }
 }
 
 /// The last user id is "nobody known", and some programs read user ids as signed numbers.
@@ -484,8 +596,10 @@ const SESSION_USERS_FROM_MAX: u32 = i32::MAX.cast_unsigned() - frontdesk_runtime
 const EMBEDDING_WAIT_MS_MAX: u64 = 100_000;
 
 /// API Gateway's bound on how long an answer is cached.
+#[cfg(feature = "host")]
 const CACHE_TTL_S_MAX: u64 = 3600;
 
+#[cfg(feature = "host")]
 impl Settings {
     /// Where [`Settings::programs_dir`] is. It lies outside the data folder, which no agent may see, and for root outside its home, which no other user may enter.
     ///
@@ -507,6 +621,7 @@ impl Settings {
     }
 }
 
+#[cfg(feature = "host")]
 impl GatewaySettings {
     /// The networks of [`GatewaySettings::trusted_proxies`].
     ///
@@ -524,6 +639,7 @@ impl GatewaySettings {
 }
 
 /// The agent's settings as variables: what a child process needs to be the same agent.
+#[cfg(feature = "host")]
 pub(crate) fn agent_variables(agent: &HostedAgentSettings) -> anyhow::Result<Vec<(String, String)>> {
     let table = toml::Table::try_from(agent)?;
     let text = |value: toml::Value| match value {
@@ -603,6 +719,7 @@ mod tests {
         check_refused(&[("FRONTDESK_USAGE_PLAN_BURST_LIMIT", "many")], "FRONTDESK_USAGE_PLAN_BURST_LIMIT");
         check_refused(&[("FRONTDESK_ACCOUNT_ID", "12")], "account_id");
         check_refused(&[("FRONTDESK_GATEWAY_STAGE", "a/b")], "gateway.stage");
+        check_refused(&[("FRONTDESK_GATEWAY_AGENT", "my-agent")], "gateway.agent");
         check_refused(&[("FRONTDESK_GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8, here")], "`here` is no network");
         check_refused(&[("FRONTDESK_GATEWAY_CACHE_TTL_S", "3601")], "at most 3600");
         check_refused(&[("FRONTDESK_ACCESS_LOG_FORMAT", "$context.password")], "$context.password");
@@ -612,6 +729,7 @@ mod tests {
         check_refused(&[("FRONTDESK_FLEET_ON_OUTAGE", "ajar")], "FRONTDESK_FLEET_ON_OUTAGE");
         check_refused(&[("FRONTDESK_USAGE_PLAN_QUOTA_PERIOD", "YEAR")], "FRONTDESK_USAGE_PLAN_QUOTA_PERIOD");
         check_refused(&[("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "30000")], "between 50 and 29000");
+        check_refused(&[("FRONTDESK_GATEWAY_STREAM_TIMEOUT_MS", "900001")], "between 50 and 900000");
     }
 
     #[test]
@@ -644,7 +762,10 @@ mod tests {
         let some = Some("x".to_owned());
         (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) =
             (some.clone(), some.clone(), some.clone());
-        settings.fleet.url = some;
+        (settings.fleet.url, settings.gateway.agent, settings.agent.api_key_secret) = (some.clone(), some.clone(), some.clone());
+        settings.deploy.model = Some(ModelChoice::Extractive);
+        settings.deploy.function_timeout_s = Some(1);
+        (settings.deploy.region, settings.deploy.model_key_secret_arn, settings.deploy.alarm_address) = (some.clone(), some.clone(), some);
         let mut found = Vec::new();
         leaves(&toml::Table::try_from(settings).unwrap(), "", &mut found);
         let mut listed: Vec<_> = SETTINGS.iter().map(|setting| setting.path.to_owned()).collect();

@@ -1,33 +1,19 @@
-//! The signed hop inside one process: the same HTTP/1.1 request, over a stream in memory instead of a socket.
+//! The signed hop inside one process: the request that would cross a socket is handed to the control face as it is.
 //!
-//! Nothing is skipped: the request is serialised, parsed, verified and judged by `control` as if it had come from another host.
+//! Only the writing and reading of HTTP/1.1 is left out: the request is built, signed, verified and judged as if it had come from another host.
 
-use std::convert::Infallible;
-use std::pin::Pin;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock, Weak};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use frontdesk_control::Control;
 use frontdesk_proxy::{Sending, SignedRequest, Transport, TransportError};
-use http::Uri;
-use http_body_util::{BodyExt as _, Full};
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper::service::service_fn;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::DuplexStream;
-
-/// Bytes that one direction of a stream holds before its writer waits.
-const STREAM_BUFFER_BYTES: usize = 64 * 1024;
-/// Streams kept open between calls.
-const IDLE_STREAMS_MAX: usize = 128;
+use futures_util::FutureExt as _;
+use http_body_util::BodyExt as _;
 
 /// Carries the proxy's requests to a control face in the same process.
 #[derive(Clone)]
 pub(crate) struct InProcess {
-    client: Client<Connector, Full<Bytes>>,
+    end: ControlEnd,
 }
 
 /// The end that the control face is put to once it is there: it knows the APIs, whose function the proxy is, which needs this transport.
@@ -43,47 +29,20 @@ impl ControlEnd {
 
 impl InProcess {
     pub(crate) fn new(end: ControlEnd) -> InProcess {
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_STREAMS_MAX).build(Connector { end });
-        InProcess { client }
+        InProcess { end }
     }
 }
 
 impl Transport for InProcess {
     fn send(&self, request: SignedRequest) -> Sending {
-        let client = self.client.clone();
+        let control = self.end.0.get().and_then(Weak::upgrade);
         Box::pin(async move {
-            let response = client.request(request).await.map_err(TransportError::new)?;
+            let control = control.ok_or_else(|| TransportError::new(NoControl))?;
+            // What breaks on the other side of a connection breaks this call, and not its caller.
+            let answered = AssertUnwindSafe(control.handle(request)).catch_unwind().await;
+            let response = answered.map_err(|_| TransportError::new(Broken))?;
             Ok(response.map(|body| body.map_err(TransportError::new).boxed_unsync()))
         })
-    }
-}
-
-#[derive(Clone)]
-struct Connector {
-    end: ControlEnd,
-}
-
-impl tower_service::Service<Uri> for Connector {
-    type Response = InMemoryStream;
-    type Error = NoControl;
-    type Future = std::future::Ready<Result<InMemoryStream, NoControl>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NoControl>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let Some(control) = self.end.0.get().and_then(Weak::upgrade) else { return std::future::ready(Err(NoControl)) };
-        let (client, server) = tokio::io::duplex(STREAM_BUFFER_BYTES);
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let answering = control.clone().handle(request);
-                async move { Ok::<_, Infallible>(answering.await) }
-            });
-            // The client's end is dropped with the pool; that is how such a connection ends.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service).await;
-        });
-        std::future::ready(Ok(InMemoryStream(TokioIo::new(client))))
     }
 }
 
@@ -92,30 +51,7 @@ impl tower_service::Service<Uri> for Connector {
 #[error("there is no control face to call")]
 struct NoControl;
 
-struct InMemoryStream(TokioIo<DuplexStream>);
-
-impl Connection for InMemoryStream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for InMemoryStream {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
-    }
-}
-
-impl Write for InMemoryStream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
-    }
-}
+/// A bug, whose own message is in the host's log.
+#[derive(Debug, thiserror::Error)]
+#[error("the control face broke off")]
+struct Broken;

@@ -7,12 +7,17 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 use crate::context::Variable;
 use crate::exchange::{Ended, Exchange};
 
 /// Lines that wait for the disk.
 const QUEUE_MAX: usize = 8192;
+/// How long the thread rests between two writes: under load many lines make one write, and nobody has to wake it for each.
+const REST: Duration = Duration::from_millis(2);
+/// Lines of one write.
+const BATCH_MAX: usize = 512;
 
 /// JSON with everything that this gateway knows of a request.
 pub const JSON: &str = concat!(
@@ -40,16 +45,25 @@ enum Piece {
 #[error("the access log's format names $context.{0}, which is no variable of it (docs/operations.md lists them)")]
 pub struct UnknownVariable(String);
 
+/// What a format is read by, which says how values are written in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Json,
+    Xml,
+    Csv,
+    Text,
+}
+
 /// A format, read once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFormat {
     pieces: Vec<Piece>,
-    /// Whether values stand inside JSON's quotes.
-    is_json: bool,
+    language: Language,
 }
 
 impl LogFormat {
-    /// Reads a format: `json`, `clf`, or a text with `$context` variables. One that begins with `{` is taken for JSON, whose values are escaped as such.
+    /// Reads a format: `json`, `clf`, or a text with `$context` variables. One that begins with `{` is taken for JSON, one that begins with `<` for XML, one
+    /// whose variables are divided by commas alone for CSV; values are escaped accordingly.
     ///
     /// # Errors
     /// [`UnknownVariable`].
@@ -70,7 +84,24 @@ impl LogFormat {
             rest = &rest[name.len()..];
         }
         pieces.push(Piece::Text(rest.to_owned()));
-        Ok(LogFormat { pieces, is_json: text.trim_start().starts_with('{') })
+        let is_divided_by_commas = |pieces: &[Piece]| {
+            let texts: Vec<&str> =
+                pieces.iter().filter_map(|piece| if let Piece::Text(text) = piece { Some(text.as_str()) } else { None }).collect();
+            matches!(texts[..], ["", ref between @ .., ""] if !between.is_empty() && between.iter().all(|text| *text == ","))
+        };
+        let language = match text.trim_start().chars().next() {
+            Some('{') => Language::Json,
+            Some('<') => Language::Xml,
+            _ if is_divided_by_commas(&pieces) => Language::Csv,
+            _ => Language::Text,
+        };
+        Ok(LogFormat { pieces, language })
+    }
+
+    /// Whether a line says which request it is of.
+    #[must_use]
+    pub fn names_the_request(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Variable(Variable::RequestId | Variable::ExtendedRequestId)))
     }
 
     /// The line for an exchange, without its end. What has no value is `-`.
@@ -85,7 +116,8 @@ impl LogFormat {
                     match variable {
                         _ if value.is_empty() => line.push('-'),
                         // The one variable that brings its quotes.
-                        Variable::ErrorMessageString => line.push_str(&value),
+                        Variable::ErrorMessageString if self.language != Language::Xml => line.push_str(&value),
+                        _ if self.language == Language::Csv => push_csv(&mut line, &value),
                         _ => self.escape(&mut line, &value),
                     }
                 }
@@ -98,8 +130,16 @@ impl LogFormat {
     fn escape(&self, line: &mut String, value: &str) {
         for letter in value.chars() {
             match letter {
+                '<' if self.language == Language::Xml => line.push_str("&lt;"),
+                '>' if self.language == Language::Xml => line.push_str("&gt;"),
+                '&' if self.language == Language::Xml => line.push_str("&amp;"),
+                '"' if self.language == Language::Xml => line.push_str("&quot;"),
+                '\'' if self.language == Language::Xml => line.push_str("&apos;"),
+                // XML has no way to write a control character.
+                letter if letter.is_control() && self.language == Language::Xml => line.push(char::REPLACEMENT_CHARACTER),
+                '\\' if self.language == Language::Xml => line.push(letter),
                 '"' | '\\' => line.extend(['\\', letter]),
-                letter if letter.is_control() && self.is_json => {
+                letter if letter.is_control() && self.language == Language::Json => {
                     let _ = write!(line, "\\u{:04x}", u32::from(letter));
                 }
                 letter if letter.is_control() => {
@@ -111,16 +151,69 @@ impl LogFormat {
     }
 }
 
-/// Takes a finished line.
+/// A field of CSV (RFC 4180), quoted where it must be.
+fn push_csv(line: &mut String, value: &str) {
+    if !value.contains([',', '"']) && !value.contains(char::is_control) {
+        return line.push_str(value);
+    }
+    line.push('"');
+    for letter in value.chars() {
+        match letter {
+            '"' => line.push_str("\"\""),
+            // A line is a line, also for who reads no quotes.
+            letter if letter.is_control() => line.push(char::REPLACEMENT_CHARACTER),
+            letter => line.push(letter),
+        }
+    }
+    line.push('"');
+}
+
+/// Takes one or more finished lines, with line ends between them and none at the end.
 pub type LogSink = Box<dyn FnMut(&str) + Send>;
+
+/// A thread that writes lines, and the queue to it.
+#[derive(Debug)]
+pub struct LogWriter {
+    lines: SyncSender<String>,
+    lost: Arc<AtomicU64>,
+}
+
+impl LogWriter {
+    /// Starts the thread; it ends with the writer. Lines that find the queue full are counted in `lost`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(mut sink: LogSink, lost: Arc<AtomicU64>) -> std::io::Result<LogWriter> {
+        let (lines, written) = sync_channel::<String>(QUEUE_MAX);
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            let mut batch = String::new();
+            while let Ok(line) = written.recv() {
+                batch.push_str(&line);
+                for line in written.try_iter().take(BATCH_MAX - 1) {
+                    batch.push('\n');
+                    batch.push_str(&line);
+                }
+                sink(&batch);
+                batch.clear();
+                std::thread::sleep(REST);
+            }
+        })?;
+        Ok(LogWriter { lines, lost })
+    }
+
+    fn write(&self, line: String) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
 
 /// The log itself: a format, and a thread that writes.
 #[derive(Debug)]
 pub struct AccessLog {
     format: LogFormat,
     account_id: String,
-    lines: SyncSender<String>,
-    lost: Arc<AtomicU64>,
+    writer: Arc<LogWriter>,
 }
 
 impl AccessLog {
@@ -128,28 +221,24 @@ impl AccessLog {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(format: LogFormat, account_id: String, mut sink: LogSink) -> std::io::Result<AccessLog> {
-        let (lines, written) = sync_channel::<String>(QUEUE_MAX);
-        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            for line in written {
-                sink(&line);
-            }
-        })?;
-        Ok(AccessLog { format, account_id, lines, lost: Arc::default() })
+    pub fn start(format: LogFormat, account_id: String, sink: LogSink) -> std::io::Result<AccessLog> {
+        Ok(AccessLog::new(format, account_id, Arc::new(LogWriter::start(sink, Arc::default())?)))
+    }
+
+    /// A log by a writer that may be others' too.
+    pub(crate) fn new(format: LogFormat, account_id: String, writer: Arc<LogWriter>) -> AccessLog {
+        AccessLog { format, account_id, writer }
     }
 
     /// Writes an exchange's line, sooner or later.
     pub fn write(&self, exchange: &Exchange, ended: Ended) {
-        let line = self.format.line(&self.account_id, exchange, ended);
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        self.writer.write(self.format.line(&self.account_id, exchange, ended));
     }
 
     /// Lines that found the queue full.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.writer.lost.load(Ordering::Relaxed)
     }
 }
 
@@ -158,7 +247,7 @@ mod tests {
     use super::*;
     use crate::admission::Now;
     use crate::answer::GatewayAnswer;
-    use crate::trace::Trace;
+    use frontdesk_trace::Trace;
     use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
     use std::time::Duration;
     use uuid::Uuid;
@@ -203,12 +292,15 @@ mod tests {
     fn a_caller_cannot_break_out_of_its_value() {
         check("\"$context.identity.userAgent\"", r#""curl\x09\"8\"\\""#);
         check("{\"ua\":\"$context.identity.userAgent\"}", r#"{"ua":"curl\u0009\"8\"\\"}"#);
+        check("<ua id=\"$context.identity.userAgent\"/>", "<ua id=\"curl\u{fffd}&quot;8&quot;\\\"/>");
+        check("$context.status,$context.identity.userAgent,$context.path", "403,\"curl\u{fffd}\"\"8\"\"\\\",/prod/invoke");
+        check("$context.identity.userAgent,$context.error.messageString", "\"curl\u{fffd}\"\"8\"\"\\\",\"Forbidden\"");
     }
 
     #[test]
     fn the_json_format_is_json() {
-        let LogFormat { pieces, is_json } = LogFormat::parse("json").unwrap();
-        assert!(is_json);
+        let LogFormat { pieces, language } = LogFormat::parse("json").unwrap();
+        assert_eq!(language, Language::Json);
         let text: String = pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.as_str() } else { "x" }).collect();
         let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
         assert!(fields.contains_key("requestId") && fields.len() > 15);

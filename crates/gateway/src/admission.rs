@@ -12,7 +12,7 @@ use crate::answer::GatewayAnswer;
 use crate::lease::ChargeRefused;
 use crate::limits::{LimitsLeft, QuotaLeft};
 use crate::meter::Meter;
-use crate::quota::{day_of, span_of};
+use crate::quota::day_of;
 use crate::throttle::TokenBucket;
 
 /// How long a caller waits for the next slice of a quota: a refill takes milliseconds, and `Retry-After` counts in seconds.
@@ -204,7 +204,7 @@ fn charge(entry: &PlanEntry, now: Now) -> Result<(), GatewayAnswer> {
     let charged = entry.meter.charge(entry.plan.quota, today);
     charged.map(drop).map_err(|refused| match refused {
         ChargeRefused::Spent => {
-            let span = span_of(entry.meter.period, today);
+            let span = entry.meter.calendar.span(today);
             GatewayAnswer::LimitExceeded { retry_after: Duration::from_secs(span.seconds_left(now.unix_seconds())) }
         }
         ChargeRefused::AwaitingLease => GatewayAnswer::TooManyRequests { retry_after: LEASE_RETRY_AFTER },
@@ -215,7 +215,7 @@ fn charge(entry: &PlanEntry, now: Now) -> Result<(), GatewayAnswer> {
 fn limits_left(entry: &PlanEntry, now: Now) -> LimitsLeft {
     let today = day_of(now.unix_seconds());
     let quota_left = |quota: Quota| {
-        let span = span_of(entry.meter.period, today);
+        let span = entry.meter.calendar.span(today);
         QuotaLeft {
             quota: Quota { limit: entry.meter.limit(quota, today), ..quota },
             remaining: entry.meter.left(quota, today),
@@ -230,7 +230,7 @@ fn limits_left(entry: &PlanEntry, now: Now) -> LimitsLeft {
 mod tests {
     use super::*;
     use crate::meter::Counted;
-    use crate::quota::DAY_SECONDS;
+    use crate::quota::{Calendar, DAY_SECONDS};
     use frontdesk_store::{PlanStage, QuotaPeriod, UsagePlanId};
 
     const GOOD: KeyDigest = KeyDigest([1; 32]);
@@ -247,13 +247,13 @@ mod tests {
             name: "plan".to_owned(),
             description: String::new(),
             throttle: Some(Throttle { rate_limit: 1.0, burst_limit }),
-            quota: Some(Quota { limit: quota_limit, period: QuotaPeriod::Day }),
+            quota: Some(Quota { limit: quota_limit, period: QuotaPeriod::Day, offset: 0 }),
             stages: vec![PlanStage { stage: stage.clone(), method_throttles: Default::default() }],
             key_ids: Vec::new(),
         });
         let entry = |key: &str| PlanEntry {
             plan: plan.clone(),
-            meter: Arc::new(Meter::new(plan.id.clone(), ApiKeyId(key.to_owned()), QuotaPeriod::Day, Counted::default())),
+            meter: Arc::new(Meter::new(plan.id.clone(), ApiKeyId(key.to_owned()), Calendar::of(plan.quota), Counted::default())),
             method_throttles: vec![MethodThrottle {
                 stage: stage.clone(),
                 method: "/slow/POST".to_owned(),

@@ -30,6 +30,8 @@ pub enum GatewayAnswer {
     RequestTooLong,
     /// The body did not come to its end.
     BadBody,
+    /// A parameter would lead the integration's request to another place.
+    BadParameters,
     /// The integration did not answer in time.
     EndpointTimeout,
     /// The integration broke.
@@ -50,7 +52,7 @@ impl GatewayAnswer {
             Self::Forbidden | Self::MissingAuthenticationToken => StatusCode::FORBIDDEN,
             Self::TooManyRequests { .. } | Self::LimitExceeded { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::RequestTooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BadBody => StatusCode::BAD_REQUEST,
+            Self::BadBody | Self::BadParameters => StatusCode::BAD_REQUEST,
             Self::EndpointTimeout | Self::EndpointUnreachable => StatusCode::GATEWAY_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InternalServerError => StatusCode::INTERNAL_SERVER_ERROR,
@@ -68,6 +70,7 @@ impl GatewayAnswer {
             Self::LimitExceeded { .. } => "Limit Exceeded",
             Self::RequestTooLong => "Request Too Long",
             Self::BadBody => "Invalid request body",
+            Self::BadParameters => "Invalid request parameters",
             Self::EndpointTimeout => "Endpoint request timed out",
             Self::InternalServerError => "Internal server error",
             Self::EndpointUnreachable => "Network error communicating with endpoint",
@@ -85,7 +88,7 @@ impl GatewayAnswer {
             Self::TooManyRequests { .. } => "TooManyRequestsException",
             Self::LimitExceeded { .. } => "LimitExceededException",
             Self::RequestTooLong => "RequestTooLargeException",
-            Self::BadBody | Self::UnsupportedMediaType => "BadRequestException",
+            Self::BadBody | Self::BadParameters | Self::UnsupportedMediaType => "BadRequestException",
             Self::EndpointTimeout | Self::InternalServerError | Self::EndpointUnreachable => "InternalServerErrorException",
             Self::Overloaded => "ServiceUnavailableException",
         }
@@ -101,6 +104,7 @@ impl GatewayAnswer {
             Self::LimitExceeded { .. } => "QUOTA_EXCEEDED",
             Self::RequestTooLong => "REQUEST_TOO_LARGE",
             Self::BadBody => "BAD_REQUEST_BODY",
+            Self::BadParameters => "BAD_REQUEST_PARAMETERS",
             Self::EndpointTimeout => "INTEGRATION_TIMEOUT",
             Self::InternalServerError => "API_CONFIGURATION_ERROR",
             Self::EndpointUnreachable => "INTEGRATION_FAILURE",

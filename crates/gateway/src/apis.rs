@@ -17,6 +17,7 @@ use crate::cache::CacheSettings;
 use crate::key;
 use crate::metrics::Metrics;
 use crate::route::{Deployed, RouteMaker, RouteTable};
+use crate::stage_logs::StageLogs;
 
 /// API Gateway's bound on the APIs of an account and region.
 const APIS_MAX: usize = 600;
@@ -114,9 +115,10 @@ impl ApiService {
         seeded: String,
         backends: Backends,
         cache: CacheSettings,
+        logs: Arc<StageLogs>,
         metrics: Metrics,
     ) -> Result<ApiService, StoreError> {
-        let maker = RouteMaker { metrics, backends, cache, seeded };
+        let maker = RouteMaker { metrics, backends, cache, logs, seeded };
         let service = ApiService { store, account_id, maker, routes: ArcSwap::default(), changing: Mutex::default() };
         service.publish()?;
         Ok(service)
@@ -406,7 +408,12 @@ impl ApiService {
     ) -> Result<Stage, ApiError> {
         let _one_at_a_time = self.lock();
         let mut stage = self.stage(api_id, name)?;
+        let log_before = stage.access_log.clone();
         change(&mut stage)?;
+        // What an older version let in must not keep its owner from changing something else.
+        if let Some(log) = stage.access_log.as_ref().filter(|log| log_before.as_ref() != Some(log)) {
+            self.maker.logs.check(log)?;
+        }
         if self.store.deployment(api_id, &stage.deployment_id)?.is_none() {
             return Err(ApiError::BadRequest("Deployment id does not exist".to_owned()));
         }

@@ -11,6 +11,7 @@ mod template;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::Response;
 use bytes::Bytes;
@@ -18,14 +19,17 @@ use frontdesk_store::{Integration as Definition, IntegrationType};
 use serde::Deserialize;
 
 use crate::answer::GatewayAnswer;
-use crate::integration::{Body, Integration};
+use crate::integration::{Body, Integration, RoleArn};
 use answer::AnswerPlan;
 use body::RequestBodies;
-use http::{HttpBackend, HttpClient};
+use http::{HttpBackend, HttpClient, Way};
 
 pub(crate) use facts::Facts;
+#[cfg(any(test, fuzzing))]
+pub(crate) use http::Target as HttpTarget;
 pub use mapping::{InvalidMapping, Source};
 pub(crate) use own_answers::OwnAnswers;
+pub(crate) use stream::TimedBody;
 pub use template::{Template, UnsupportedTemplate};
 
 /// A definition that cannot be served; the text says why, in API Gateway's words where it has some.
@@ -36,6 +40,7 @@ pub struct CompileError(pub(crate) String);
 /// Whatever methods can have behind them: functions by ARN, other servers through one pool of connections.
 pub struct Backends {
     functions: HashMap<String, Arc<dyn Integration>>,
+    services: HashMap<String, Arc<dyn Integration>>,
     client: HttpClient,
 }
 
@@ -51,14 +56,36 @@ impl Backends {
     /// # Errors
     /// When the machine's certificate authorities cannot be read.
     pub fn new(functions: HashMap<String, Arc<dyn Integration>>) -> std::io::Result<Backends> {
-        Ok(Backends { functions, client: http::client()? })
+        Ok(Backends { functions, services: HashMap::new(), client: http::client()? })
+    }
+
+    /// With these services of AWS, by the names that their hosts begin with: an HTTP_PROXY integration whose URI names one and whose credentials name a role
+    /// calls it, and finds the role's ARN among the request's extensions ([`RoleArn`](crate::integration::RoleArn)).
+    #[must_use]
+    pub fn with_services(mut self, services: HashMap<String, Arc<dyn Integration>>) -> Backends {
+        self.services = services;
+        self
+    }
+}
+
+impl Backends {
+    /// The service of AWS that an integration's URI names by the first word of its host.
+    fn service(&self, definition: &Definition) -> Result<Arc<dyn Integration>, CompileError> {
+        let uri = definition.uri.as_deref().unwrap_or_default();
+        let name = uri.strip_prefix("https://").and_then(|rest| rest.split('.').next()).unwrap_or_default();
+        let is_aws = uri.split('/').nth(2).is_some_and(|host| host.ends_with(".amazonaws.com"));
+        let known = self.services.get(name).filter(|_| is_aws).cloned();
+        known.ok_or_else(|| {
+            let names: Vec<String> = self.services.keys().map(|name| format!("https://{name}.{{region}}.amazonaws.com")).collect();
+            CompileError(format!("credentials are for calls of {} alone here", names.join(", ")))
+        })
     }
 }
 
 /// What is behind one method.
 pub(crate) enum Backend {
     /// A function; `None` for one that does not exist, which callers learn and nobody else.
-    Function { function: Option<Arc<dyn Integration>>, is_streaming: bool },
+    Function { function: Option<Arc<dyn Integration>>, is_streaming: bool, timeout: Duration },
     /// Another server.
     Http(Box<HttpBackend>),
     /// Nothing: the answer is made by mappings.
@@ -98,11 +125,19 @@ impl Backend {
                 let arn = function_arn(definition.uri.as_deref().unwrap_or_default())?;
                 let arn =
                     variables.iter().fold(arn.to_owned(), |arn, (name, value)| arn.replace(&format!("${{stageVariables.{name}}}"), value));
-                Ok(Backend::Function { function: backends.functions.get(&arn).cloned(), is_streaming: definition.is_streaming })
+                Ok(Backend::Function {
+                    function: backends.functions.get(&arn).cloned(),
+                    is_streaming: definition.is_streaming,
+                    timeout: Duration::from_millis(definition.timeout_ms),
+                })
             }
             IntegrationType::Http | IntegrationType::HttpProxy => {
-                let is_proxy = definition.kind == IntegrationType::HttpProxy;
-                Ok(Backend::Http(Box::new(HttpBackend::compile(definition, resource_path, backends.client.clone(), is_proxy)?)))
+                let way = match (&definition.credentials, definition.kind) {
+                    (Some(role_arn), IntegrationType::HttpProxy) => Way::Service(backends.service(definition)?, RoleArn(role_arn.clone())),
+                    (Some(_), _) => return Err(CompileError("credentials are for HTTP_PROXY integrations here".to_owned())),
+                    (None, _) => Way::Network(Box::new(backends.client.clone())),
+                };
+                Ok(Backend::Http(Box::new(HttpBackend::compile(definition, resource_path, way)?)))
             }
             IntegrationType::Mock => Ok(Backend::Mock(Box::new(MockBackend {
                 bodies: RequestBodies::compile(definition)?,

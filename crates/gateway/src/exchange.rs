@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::admission::Now;
 use crate::answer::GatewayAnswer;
 use crate::route::RouteEntry;
-use crate::trace::Trace;
+use frontdesk_trace::Trace;
 
 /// What the response cache had to do with an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use frontdesk_store::ApiKeyId;
 use http::{Request, Response};
 
-use crate::trace::Trace;
+use crate::exchange::Exchange;
+use frontdesk_trace::Trace;
 
 /// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -35,6 +36,24 @@ pub struct Caller {
     /// The time that is left for an answer.
     pub time_left: Duration,
 }
+
+impl Caller {
+    /// Who sent the request of an exchange.
+    pub(crate) fn of(exchange: &Exchange, is_streaming: bool, time_left: Duration) -> Caller {
+        Caller {
+            request_id: exchange.request_id.to_string(),
+            trace: exchange.trace.clone(),
+            api_key_id: exchange.api_key_id.clone(),
+            source_ip: exchange.source_ip,
+            is_streaming,
+            time_left,
+        }
+    }
+}
+
+/// The role that a request is made in the name of, by its ARN; found in the extensions of requests to services of AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleArn(pub String);
 
 /// Whom an answer was for, as the caller named it; an integration that knows puts it among the response's extensions, and usage is told apart by it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! next request on, and what was acknowledged is on disk. All calls block on the database.
 
 mod counted;
-mod import;
+pub(crate) mod import;
 mod plans;
 mod reports;
 mod untold;
@@ -14,8 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use frontdesk_store::{
-    ActorCount, ApiKey, ApiKeyChange, ApiKeyId, KeyDigest, NewApiKey, QuotaPeriod, SecretText, Store, StoreError, UsageCount, UsagePlan,
-    UsagePlanId,
+    ActorCount, ApiKey, ApiKeyChange, ApiKeyId, KeyDigest, NewApiKey, SecretText, Store, StoreError, UsageCount, UsagePlan, UsagePlanId,
 };
 use ipnet::IpNet;
 
@@ -24,7 +23,7 @@ use crate::admission::{KeyEntry, KeyMatch, KeyTable, MethodThrottle, PlanEntry};
 use crate::key::{self, KeyValueError};
 use crate::lease::LeaseDesk;
 use crate::meter::Meter;
-use crate::quota::day_of;
+use crate::quota::{Calendar, day_of};
 
 use counted::CountedDays;
 pub(crate) use counted::first_that_counts;
@@ -195,7 +194,7 @@ impl KeyService {
         }
         let counted = self.counted(&state.meters, today)?;
         for ((plan_id, key_id), meter) in &state.meters {
-            meter.set_extra(counted.of(plan_id, key_id, meter.period, today).extra, today);
+            meter.set_extra(counted.of(plan_id, key_id, meter.calendar, today).extra, today);
         }
         let mut table = KeyTable::default();
         for api_key in self.store.api_keys()? {
@@ -230,13 +229,13 @@ impl KeyService {
     }
 
     fn plan_entry(&self, plan: Arc<UsagePlan>, key_id: &ApiKeyId, meters: &mut Meters, counted: &CountedDays, today: u32) -> PlanEntry {
-        let period = plan.quota.map_or(QuotaPeriod::Day, |quota| quota.period);
+        let calendar = Calendar::of(plan.quota);
         let begin = || {
-            let counted = counted.of(&plan.id, key_id, period, today);
-            Arc::new(Meter::new(plan.id.clone(), key_id.clone(), period, counted).leasing_from(self.desk.as_ref()))
+            let counted = counted.of(&plan.id, key_id, calendar, today);
+            Arc::new(Meter::new(plan.id.clone(), key_id.clone(), calendar, counted).leasing_from(self.desk.as_ref()))
         };
         let meter = meters.entry((plan.id.clone(), key_id.clone())).or_insert_with(begin);
-        if meter.period != period {
+        if meter.calendar != calendar {
             *meter = begin();
         }
         let mut method_throttles = Vec::new();

@@ -12,9 +12,12 @@ pub mod apis;
 mod backend;
 pub mod cache;
 mod context;
+mod doorstep;
 pub mod exchange;
 mod fleet;
 mod forwarded;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod integration;
 pub mod key;
 pub mod keys;
@@ -30,10 +33,10 @@ pub mod quota;
 pub mod route;
 mod serve;
 mod span;
+pub mod stage_logs;
 mod strangers;
 pub mod throttle;
 pub mod tls;
-pub mod trace;
 mod usage;
 
 pub use actors::OTHER_ACTORS;

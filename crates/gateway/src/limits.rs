@@ -72,14 +72,18 @@ mod tests {
     #[test]
     fn limits_are_told_as_far_as_there_are_any() {
         let throttle = Some(Throttle { rate_limit: 50.0, burst_limit: 100 });
-        let daily =
-            QuotaLeft { quota: Quota { limit: 10_000, period: QuotaPeriod::Day }, remaining: 9_998, span_days: 1, resets_in_s: 69_076 };
+        let daily = QuotaLeft {
+            quota: Quota { limit: 10_000, period: QuotaPeriod::Day, offset: 0 },
+            remaining: 9_998,
+            span_days: 1,
+            resets_in_s: 69_076,
+        };
         check(
             LimitsLeft { throttle, quota: Some(daily) },
             Some("\"burst\";q=100;w=2, \"daily\";q=10000;w=86400"),
             Some("\"daily\";r=9998;t=69076"),
         );
-        let monthly = QuotaLeft { quota: Quota { limit: 5, period: QuotaPeriod::Month }, span_days: 30, ..daily };
+        let monthly = QuotaLeft { quota: Quota { limit: 5, period: QuotaPeriod::Month, offset: 0 }, span_days: 30, ..daily };
         check(LimitsLeft { throttle: None, quota: Some(monthly) }, Some("\"monthly\";q=5;w=2592000"), Some("\"monthly\";r=9998;t=69076"));
         check(LimitsLeft { throttle: None, quota: None }, None, None);
         check(LimitsLeft { throttle: Some(Throttle { rate_limit: 0.0, burst_limit: 1 }), quota: None }, None, None);

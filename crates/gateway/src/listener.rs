@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::doorstep::{self, Doorstep};
 use crate::integration::Body;
 use crate::metrics::OneMore;
 use crate::strangers::network_of;
@@ -55,6 +56,8 @@ impl Default for ListenerLimits {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// HTTP/2 without TLS begins with this (RFC 9113, section 3.4); no HTTP/1 request does.
 const HTTP2_PREFACE: &[u8] = b"PRI ";
+/// TLS begins with a record of this type (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
 /// Between two looks at a connection whose first bytes could still be either.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 /// An HTTP/2 connection that is silent is asked for a sign of life so often.
@@ -145,11 +148,22 @@ where
     let limit = protocols.limits.header_read_timeout;
     match tls {
         None => {
-            let is_http2 = tokio::time::timeout(limit, begins_http2(&stream)).await.map_err(|_| "it sent no request")??;
-            protocols.serve(stream, is_http2, peer, handler, watchers).await
+            let Ok(is_http2) = tokio::time::timeout(limit, begins_http2(&stream)).await else {
+                // Something like the beginning of HTTP/2, and no more.
+                if stream.try_read(&mut [0; HTTP2_PREFACE.len()]).is_ok_and(|read| read > 0) {
+                    doorstep::refuse_slow(stream).await;
+                }
+                return Err("it sent no request".into());
+            };
+            protocols.serve(stream, is_http2?, peer, handler, watchers).await
         }
         Some(tls) => {
-            let stream = tokio::time::timeout(limit, tls.acceptor().accept(stream)).await.map_err(|_| "no TLS handshake in time")??;
+            let no_handshake = |_| "no TLS handshake in time";
+            if !tokio::time::timeout(limit, begins_tls(&stream)).await.map_err(no_handshake)?? {
+                doorstep::refuse_plain(stream).await;
+                return Err("it did not begin with TLS".into());
+            }
+            let stream = tokio::time::timeout(limit, tls.acceptor().accept(stream)).await.map_err(no_handshake)??;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             protocols.serve(stream, is_http2, peer, handler, watchers).await
         }
@@ -171,6 +185,13 @@ async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
+/// Whether the first byte is one of TLS; so is none at all, which is for TLS to complain of.
+async fn begins_tls(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut first = [0];
+    let seen = stream.peek(&mut first).await?;
+    Ok(seen == 0 || first[0] == TLS_HANDSHAKE)
+}
+
 /// How the two protocols are spoken.
 #[derive(Clone)]
 struct Protocols {
@@ -185,8 +206,9 @@ impl Protocols {
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_read_timeout)
-            .max_buf_size(limits.header_bytes_max)
-            .pipeline_flush(true);
+            // The buffer's bound alone is for what waits to be read: a longer head that arrives at once would pass.
+            .max_header_size(limits.header_bytes_max)
+            .max_buf_size(limits.header_bytes_max);
         let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -210,30 +232,51 @@ impl Protocols {
         Handler: Fn(Request<Incoming>, SocketAddr) -> Answering + Clone + Send + 'static,
         Answering: Future<Output = Response<Body>> + Send + 'static,
     {
-        let service = service_fn(move |request| {
-            let answering = handler(request, peer);
-            async move { Ok::<_, Infallible>(answering.await) }
-        });
         if is_http2 {
+            let service = service_fn(move |request| {
+                let answering = handler(request, peer);
+                async move { Ok::<_, Infallible>(answering.await) }
+            });
             watcher.watch(self.http2.serve_connection(TokioIo::new(stream), service)).await?;
-        } else {
-            // A connection may become something else (a WebSocket), which hyper-util's watcher does not know. So it is watched here: once the listener ends,
-            // it finishes its request and no other; an upgraded one is the handler's.
-            let connection = self.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
-            let closed = async {
-                let _ = closing.wait_for(|closing| *closing).await;
-            };
-            tokio::pin!(connection);
-            tokio::select! {
-                served = &mut connection => served?,
-                () = closed => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await?;
-                }
-            }
-            drop(watcher);
+            return Ok(());
         }
-        Ok(())
+        let doorstep = Doorstep::new(stream);
+        let answers = doorstep.answers();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (is_chunked, answers) = (request.headers().contains_key(header::TRANSFER_ENCODING), answers.clone());
+            let answering = handler(request, peer);
+            async move {
+                let mut response = answering.await;
+                if is_chunked && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    // It may have had a Content-Length too, which hyper passes over and a proxy in front may have believed: what comes behind it is nobody's
+                    // request (RFC 9112, section 6.1).
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                answers.give(response.status());
+                Ok::<_, Infallible>(response)
+            }
+        });
+        // A connection may become something else (a WebSocket), which hyper-util's watcher does not know. So it is watched here: once the listener ends,
+        // it finishes its request and no other; an upgraded one is the handler's.
+        let mut connection = self.http1.serve_connection(TokioIo::new(doorstep), service).with_upgrades();
+        let closed = async {
+            let _ = closing.wait_for(|closing| *closing).await;
+        };
+        let served = tokio::select! {
+            served = &mut connection => served,
+            () = closed => {
+                Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
+            }
+        };
+        let doorstep = connection.into_parts().map(|parts| parts.io.into_inner());
+        match (&served, doorstep) {
+            (Err(error), Some(doorstep)) => doorstep.refuse(error).await,
+            (Ok(()), Some(doorstep)) => doorstep.finish().await?,
+            (_, None) => {}
+        }
+        drop(watcher);
+        Ok(served?)
     }
 }
 
@@ -275,6 +318,9 @@ impl Drop for Guest {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -289,5 +335,39 @@ mod tests {
         assert!(addresses.admit(one, 2).is_some());
         drop(second);
         assert!(addresses.0.lock().unwrap().is_empty());
+    }
+
+    /// What a caller that sends these bytes and then waits is told, to the end of the connection.
+    async fn check_slow(bytes: &[u8], expected: &str) {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let limits = ListenerLimits { header_read_timeout: Duration::from_millis(50), ..ListenerLimits::default() };
+        let listener = Listener { socket, limits, tls: None, connections: Gauge::default() };
+        let answer = async |_, _| Response::new(http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync());
+        let serving = tokio::spawn(run(listener, answer, std::future::pending()));
+        let mut caller = TcpStream::connect(address).await.unwrap();
+        caller.write_all(bytes).await.unwrap();
+        let mut told = String::new();
+        caller.read_to_string(&mut told).await.unwrap();
+        serving.abort();
+        let heads: Vec<&str> = told.split("HTTP/1.1 ").skip(1).map(|answer| answer.lines().next().unwrap()).collect();
+        assert_eq!(heads.join(", "), expected, "{:?}: {told:?}", String::from_utf8_lossy(bytes));
+    }
+
+    #[tokio::test]
+    async fn a_head_over_the_limit_is_refused_however_it_arrives() {
+        let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(70_000));
+        for _ in 0..20 {
+            check_slow(long.as_bytes(), "431 Request Header Fields Too Large").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_finish_a_head_is_told_and_who_says_nothing_is_not() {
+        check_slow(b"GET / HTTP/1.1\r\nHost: x\r\n", "408 Request Timeout").await;
+        check_slow(b"PR", "408 Request Timeout").await;
+        check_slow(b"", "").await;
+        check_slow(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK").await;
+        check_slow(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP", "200 OK").await;
     }
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use frontdesk_store::{ApiKeyId, LeaseAsk, Leased, Quota, QuotaPeriod, UsageCount, UsagePlanId};
+use frontdesk_store::{ApiKeyId, LeaseAsk, Leased, Quota, UsageCount, UsagePlanId};
 
 use crate::lease::{ChargeRefused, Lease, LeaseDesk};
-use crate::quota::span_of;
+use crate::quota::Calendar;
 use crate::throttle::TokenBucket;
 
 /// The count is kept with its day in one word, so that check-and-count is one step and midnight needs no lock.
@@ -94,8 +94,8 @@ pub struct Meter {
     pub key_id: ApiKeyId,
     /// Its speed.
     pub bucket: TokenBucket,
-    /// The period that the quota is for.
-    pub period: QuotaPeriod,
+    /// The periods that the quota is for.
+    pub calendar: Calendar,
     /// The buckets of methods with a throttle of their own, by stage and method.
     method_buckets: Mutex<HashMap<String, Arc<TokenBucket>>>,
     period_count: DatedCount,
@@ -126,13 +126,13 @@ pub struct Counted {
 impl Meter {
     /// A meter with what was counted before.
     #[must_use]
-    pub fn new(plan_id: UsagePlanId, key_id: ApiKeyId, period: QuotaPeriod, counted: Counted) -> Meter {
+    pub fn new(plan_id: UsagePlanId, key_id: ApiKeyId, calendar: Calendar, counted: Counted) -> Meter {
         let Counted { today, used_today, used_in_period, extra } = counted;
-        let first_day = span_of(period, today).first_day;
+        let first_day = calendar.span(today).first_day;
         Meter {
             plan_id,
             key_id,
-            period,
+            calendar,
             bucket: TokenBucket::default(),
             method_buckets: Mutex::default(),
             period_count: DatedCount::new(first_day, used_in_period),
@@ -155,7 +155,7 @@ impl Meter {
     /// Asks for a slice, if it is time to.
     pub(crate) fn top_up(self: &Arc<Meter>, today: u32) {
         let Some(lease) = self.lease.as_ref().filter(|lease| lease.limit() > 0) else { return };
-        let first_day = span_of(self.period, today).first_day;
+        let first_day = self.calendar.span(today).first_day;
         let is_low = lease.share(lease.limit(), first_day).is_low(self.period_count.on(first_day), lease.desk.hosts());
         if is_low && lease.begin_asking() {
             lease.desk.ask(self);
@@ -166,7 +166,7 @@ impl Meter {
     pub(crate) fn lease_ask(&self, wants_more: bool, today: u32) -> Option<LeaseAsk> {
         let lease = self.lease.as_ref()?;
         let (plan_id, key_id) = (self.plan_id.clone(), self.key_id.clone());
-        let (first_day, used) = (span_of(self.period, today).first_day, self.used_in_period(today));
+        let (first_day, used) = (self.calendar.span(today).first_day, self.used_in_period(today));
         Some(LeaseAsk { plan_id, key_id, first_day, used, limit: lease.limit(), wants_more })
     }
 
@@ -187,7 +187,7 @@ impl Meter {
     /// Gives up what it holds, and says so to the desk.
     pub(crate) fn give_back_lease(&self, today: u32) -> Option<LeaseAsk> {
         let lease = self.lease.as_ref()?;
-        lease.give_back(span_of(self.period, today).first_day, self.used_in_period(today));
+        lease.give_back(self.calendar.span(today).first_day, self.used_in_period(today));
         self.lease_ask(false, today)
     }
 
@@ -202,7 +202,7 @@ impl Meter {
     /// # Errors
     /// When the allowance is spent, or the part of it that this host was handed; nothing is counted then.
     pub fn charge(&self, quota: Option<Quota>, today: u32) -> Result<Option<u64>, ChargeRefused> {
-        let first_day = span_of(self.period, today).first_day;
+        let first_day = self.calendar.span(today).first_day;
         let limit = quota.map(|quota| self.limit(quota, today));
         if let Some(lease) = &self.lease {
             lease.set_limit(limit);
@@ -223,20 +223,20 @@ impl Meter {
     /// The quota with what was granted beyond it.
     #[must_use]
     pub fn limit(&self, quota: Quota, today: u32) -> u64 {
-        quota.limit.saturating_add(self.extension.on(span_of(self.period, today).first_day))
+        quota.limit.saturating_add(self.extension.on(self.calendar.span(today).first_day))
     }
 
     /// How many requests are left of a quota.
     #[must_use]
     pub fn left(&self, quota: Quota, today: u32) -> u64 {
-        let others = self.lease.as_ref().map_or(0, |lease| lease.others(span_of(self.period, today).first_day));
+        let others = self.lease.as_ref().map_or(0, |lease| lease.others(self.calendar.span(today).first_day));
         self.limit(quota, today).saturating_sub(self.used_in_period(today)).saturating_sub(others)
     }
 
     /// Requests that this host counted in the period that a day lies in.
     #[must_use]
     pub fn used_in_period(&self, today: u32) -> u64 {
-        self.period_count.on(span_of(self.period, today).first_day)
+        self.period_count.on(self.calendar.span(today).first_day)
     }
 
     /// Requests of a day, if it is the one that is being counted.
@@ -247,7 +247,7 @@ impl Meter {
 
     /// Sets what is granted beyond the quota in all, for the period that a day lies in.
     pub(crate) fn set_extra(&self, extra: u64, today: u32) {
-        self.extension.set(span_of(self.period, today).first_day, extra);
+        self.extension.set(self.calendar.span(today).first_day, extra);
     }
 
     /// Claims the place in the writer's list; `false` when it has one.
@@ -271,6 +271,8 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
+    use frontdesk_store::QuotaPeriod;
+
     use super::*;
     use crate::lease::OnOutage;
 
@@ -301,13 +303,13 @@ mod tests {
     }
 
     fn meter(period: QuotaPeriod, counted: Counted) -> Meter {
-        Meter::new(UsagePlanId("plan".to_owned()), ApiKeyId("key".to_owned()), period, counted)
+        Meter::new(UsagePlanId("plan".to_owned()), ApiKeyId("key".to_owned()), Calendar { period, offset: 0 }, counted)
     }
 
     #[test]
     fn a_month_s_quota_outlasts_its_days() {
         // 2026-11-29 is day 20786; December begins on day 20788.
-        let (today, quota) = (20_786, Quota { limit: 3, period: QuotaPeriod::Month });
+        let (today, quota) = (20_786, Quota { limit: 3, period: QuotaPeriod::Month, offset: 0 });
         let meter = meter(QuotaPeriod::Month, Counted { today, used_today: 0, used_in_period: 1, extra: 0 });
         assert_eq!(meter.charge(Some(quota), today), Ok(Some(1)));
         assert_eq!(meter.charge(Some(quota), today + 1), Ok(Some(0)));
@@ -318,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_is_granted_is_for_its_period_only() {
-        let quota = Quota { limit: 1, period: QuotaPeriod::Day };
+        let quota = Quota { limit: 1, period: QuotaPeriod::Day, offset: 0 };
         let meter = meter(QuotaPeriod::Day, Counted { today: 10, used_today: 1, used_in_period: 1, extra: 0 });
         assert_eq!(meter.charge(Some(quota), 10), Err(ChargeRefused::Spent));
         meter.set_extra(2, 10);
@@ -330,7 +332,7 @@ mod tests {
     #[test]
     fn in_a_fleet_a_meter_counts_against_what_it_was_handed() {
         let desk = Arc::new(LeaseDesk::new(OnOutage::Closed, true));
-        let quota = Quota { limit: 100, period: QuotaPeriod::Day };
+        let quota = Quota { limit: 100, period: QuotaPeriod::Day, offset: 0 };
         let meter = Arc::new(meter(QuotaPeriod::Day, Counted { today: 10, ..Counted::default() }).leasing_from(Some(&desk)));
         // The first request finds no slice, and comes in all the same.
         assert_eq!(meter.charge(Some(quota), 10), Ok(Some(99)));

@@ -135,6 +135,7 @@ impl Metrics {
             GatewayAnswer::LimitExceeded { .. } => "quota_spent",
             GatewayAnswer::RequestTooLong => "body_too_long",
             GatewayAnswer::BadBody => "bad_body",
+            GatewayAnswer::BadParameters => "bad_parameters",
             GatewayAnswer::EndpointTimeout => "integration_timeout",
             GatewayAnswer::InternalServerError => "integration_failed",
             GatewayAnswer::EndpointUnreachable => "integration_unreachable",

@@ -12,6 +12,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use crate::exchange::{Ended, Exchange};
 use crate::integration::{Body, BoxError};
 use crate::metrics::MethodMetrics;
+use crate::route::StageFacts;
 use crate::serve::Observers;
 use crate::span;
 
@@ -22,12 +23,14 @@ pub(crate) struct Observation {
     response_bytes: u64,
     /// Of the API that was asked, when no method of it was reached.
     pub(crate) unrouted: Option<MethodMetrics>,
+    /// The stage that was asked for it.
+    pub(crate) unrouted_stage: Option<Arc<StageFacts>>,
     observers: Arc<Observers>,
 }
 
 impl Observation {
     pub(crate) fn new(exchange: Exchange, began: Instant, observers: Arc<Observers>) -> Observation {
-        Observation { exchange, began, response_bytes: 0, unrouted: None, observers }
+        Observation { exchange, began, response_bytes: 0, unrouted: None, unrouted_stage: None, observers }
     }
 }
 
@@ -52,7 +55,9 @@ impl Drop for Observation {
         if let Some(metrics) = metrics {
             metrics.record(&self.exchange, ended);
         }
-        if let Some(access_log) = &self.observers.access_log {
+        let stage = self.exchange.route.as_ref().map(|route| &route.stage).or(self.unrouted_stage.as_ref());
+        let of_stage = stage.and_then(|stage| stage.access_log.as_ref());
+        for access_log in self.observers.access_log.as_deref().into_iter().chain(of_stage) {
             access_log.write(&self.exchange, ended);
         }
         self.observers.spans.record(self.exchange.trace.span, || span::record(&self.exchange, ended, now()));

@@ -96,8 +96,13 @@ pub(crate) fn parameter_name(segment: &str) -> Option<&str> {
 
 fn decoded(segment: &str) -> Option<String> {
     let value = percent_decode_str(segment).decode_utf8().ok()?;
-    let leads_out = value.split(['/', '\\']).any(|part| matches!(part, "." | ".."));
-    (!value.is_empty() && !leads_out && !value.contains('\0')).then(|| value.into_owned())
+    (!value.is_empty() && !leads_out(&value)).then(|| value.into_owned())
+}
+
+/// Whether a part of a path, decoded, could name another place than the one where it stands: backends resolve dots, also behind an encoded slash, and end texts
+/// at NUL.
+pub(crate) fn leads_out(value: &str) -> bool {
+    value.contains('\0') || value.split(['/', '\\']).any(|part| matches!(part, "." | ".."))
 }
 
 #[cfg(test)]

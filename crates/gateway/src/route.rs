@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use frontdesk_store::{Deployment, Method, MethodSettings, Resource, Stage, Throttle};
 
+use crate::access_log::AccessLog;
 use crate::answer::GatewayAnswer;
 use crate::backend::{Backend, Backends, OwnAnswers};
 use crate::cache::{CacheSettings, ResponseCache};
 use crate::metrics::{MethodLabels, MethodMetrics, Metrics};
 use crate::path_tree::{PathParameters, PathTree};
+use crate::stage_logs::StageLogs;
 use crate::throttle::TokenBucket;
 
 /// API Gateway's default.
@@ -44,6 +46,8 @@ pub struct RouteNames {
 pub struct StageFacts {
     /// Its variables.
     pub variables: BTreeMap<String, String>,
+    /// Its own access log, beside the host's.
+    pub access_log: Option<AccessLog>,
     pub(crate) own_answers: OwnAnswers,
 }
 
@@ -129,6 +133,7 @@ pub(crate) struct RouteMaker {
     pub(crate) metrics: Metrics,
     pub(crate) backends: Backends,
     pub(crate) cache: CacheSettings,
+    pub(crate) logs: Arc<StageLogs>,
     /// The API at no API's address.
     pub(crate) seeded: String,
 }
@@ -154,7 +159,8 @@ impl RouteMaker {
             tracing::error!(api_id = stage.api_id, stage = stage.name, %error, "gateway responses cannot be served");
             OwnAnswers::default()
         });
-        let facts = Arc::new(StageFacts { variables: stage.variables.clone(), own_answers });
+        let access_log = stage.access_log.as_ref().and_then(|settings| self.logs.open(settings));
+        let facts = Arc::new(StageFacts { variables: stage.variables.clone(), access_log, own_answers });
         let cache = stage.is_cached.then(|| Arc::new(ResponseCache::new(self.cache)));
         let methods_of = |resource: &Resource| {
             let entry = |(verb, method): (&String, &Method)| {
@@ -191,7 +197,7 @@ impl RouteMaker {
         // A deployment is checked when it is made; what an older version let in must not keep the others from being served.
         let backend = compiled.unwrap_or_else(|error| {
             tracing::error!(api_id = names.api_id, stage = names.stage, resource = names.resource, verb = names.verb, %error, "method cannot be served");
-            Backend::Function { function: None, is_streaming: false }
+            Backend::Function { function: None, is_streaming: false, timeout: Duration::ZERO }
         });
         let is_streaming = method.integration.as_ref().is_some_and(|integration| integration.is_streaming);
         let cache = cache.filter(|_| settings.is_cached == Some(true) && !is_streaming);
@@ -303,11 +309,18 @@ mod tests {
             metrics: Metrics::register(&mut Registry::default()),
             backends: Backends::new(HashMap::new()).unwrap(),
             cache: CacheSettings { scope: CacheScope::PerKey, bytes_max: 1 << 20 },
+            logs: Arc::new(StageLogs::nowhere()),
             seeded: "seeded".to_owned(),
         };
         let deployed = |id: &str| {
             let arn = "arn:aws:lambda:us-east-1:000000000000:function:proxy";
-            let seed = agent_api::AgentApi { id: id.to_owned(), stage: "prod".to_owned(), proxy_arn: arn.to_owned(), cache_ttl_s: 0 };
+            let seed = agent_api::AgentApi {
+                id: id.to_owned(),
+                stage: "prod".to_owned(),
+                proxy_arn: arn.to_owned(),
+                cache_ttl_s: 0,
+                stream_timeout_ms: 29_000,
+            };
             let (deployment, stage) = seed.deployed("d1", 0);
             Deployed { api_id: id.to_owned(), api_name: id.to_owned(), stages: vec![(stage, deployment)] }
         };

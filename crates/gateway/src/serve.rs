@@ -18,7 +18,7 @@ use crate::access_log::AccessLog;
 use crate::admission::{self, Asking, Decision, Now, Speeds};
 use crate::answer::{GatewayAnswer, allow_any_origin, extended_request_id};
 use crate::apis::ApiService;
-use crate::backend::{Backend, Facts};
+use crate::backend::{Backend, Facts, TimedBody};
 use crate::cache::{self, CacheKey, ResponseCache};
 use crate::exchange::{CacheUse, Exchange};
 use crate::forwarded::caller_address;
@@ -32,7 +32,7 @@ use crate::quota::day_of;
 use crate::route::{Route, RouteEntry, StageFacts};
 use crate::strangers::Strangers;
 use crate::throttle::TokenBucket;
-use crate::trace::Trace;
+use frontdesk_trace::Trace;
 
 /// Headers that API Gateway keeps from an integration, because they speak of the connection and not of the request.
 const DROPPED_REQUEST_HEADERS: [&str; 10] = [
@@ -171,7 +171,7 @@ impl Gateway {
                 self.answer(&route, request, &mut exchange).await
             }
             Err(none) => {
-                exchange.unrouted = none.metrics;
+                (exchange.unrouted, exchange.unrouted_stage) = (none.metrics, none.stage);
                 (Err(none.answer), None)
             }
         };
@@ -305,9 +305,12 @@ impl Gateway {
         let account_id = self.apis.account_id();
         let variables = &route.entry.stage.variables;
         let answered = match &route.entry.backend {
-            Backend::Function { function, is_streaming } => {
+            Backend::Function { function, is_streaming, timeout } => {
                 let function = function.as_ref().ok_or(GatewayAnswer::InternalServerError)?;
-                self.call_function(&**function, *is_streaming, parts, body, exchange).await
+                // A stream has its integration's time to begin, and TimedBody's to end; anything else has no longer than the gateway allows.
+                let time_left = if *is_streaming { *timeout } else { self.limits.integration_timeout.min(*timeout) };
+                let answered = self.call_function(&**function, Caller::of(exchange, *is_streaming, time_left), parts, body).await;
+                answered.map(|response| if *is_streaming { response.map(|body| TimedBody::new(body).boxed_unsync()) } else { response })
             }
             Backend::Http(backend) => {
                 let facts = Facts::of(exchange, account_id, &parts, &route.parameters, variables, &body);
@@ -326,26 +329,18 @@ impl Gateway {
     async fn call_function(
         &self,
         function: &dyn Integration,
-        is_streaming: bool,
+        caller: Caller,
         mut parts: Parts,
         body: Bytes,
-        exchange: &Exchange,
     ) -> Result<Response<Body>, GatewayAnswer> {
-        let (time_left, request_id) = (self.limits.integration_timeout, exchange.request_id);
-        parts.extensions.insert(Caller {
-            request_id: request_id.to_string(),
-            trace: exchange.trace.clone(),
-            api_key_id: exchange.api_key_id.clone(),
-            source_ip: exchange.source_ip,
-            is_streaming,
-            time_left,
-        });
+        let (time_left, request_id) = (caller.time_left, caller.request_id.clone());
+        parts.extensions.insert(caller);
         let answering = function.call(Request::from_parts(parts, whole(body)));
         match tokio::time::timeout(time_left, answering).await {
             Ok(Ok(response)) => Ok(response),
             Err(_) | Ok(Err(IntegrationError::TimedOut)) => Err(GatewayAnswer::EndpointTimeout),
             Ok(Err(IntegrationError::Failed(error))) => {
-                tracing::error!(%request_id, error = &*error as &dyn std::error::Error, "integration failed");
+                tracing::error!(request_id, error = &*error as &dyn std::error::Error, "integration failed");
                 Err(GatewayAnswer::InternalServerError)
             }
         }

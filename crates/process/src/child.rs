@@ -10,10 +10,13 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::output::{LineListener, Lines, LogFile, OutputStream, OutputTail};
 use crate::sandbox::Usage;
+
+/// How long [`Child::drain`] may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a program ended, in words: `exit status: 1`, `signal: 9 (SIGKILL)`, `killed: used more than 512 MB of memory`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,7 @@ pub struct Child {
     pid: u32,
     ended: watch::Receiver<Option<Ended>>,
     tail: Arc<OutputTail>,
+    drains: [mpsc::Sender<oneshot::Sender<()>>; 2],
     hold: Hold,
 }
 
@@ -81,7 +85,12 @@ impl Child {
         let Output { stdout, stderr, log_file, listener } = output;
         let log_file = log_file.map(Arc::new);
         let lines = |stream| Lines::new(stream, tail.clone(), log_file.clone(), listener.clone());
-        let readers = [tokio::spawn(lines(OutputStream::Stdout).read(stdout)), tokio::spawn(lines(OutputStream::Stderr).read(stderr))];
+        let (drain_stdout, drains_of_stdout) = mpsc::channel(1);
+        let (drain_stderr, drains_of_stderr) = mpsc::channel(1);
+        let readers = [
+            tokio::spawn(lines(OutputStream::Stdout).read(stdout, drains_of_stdout)),
+            tokio::spawn(lines(OutputStream::Stderr).read(stderr, drains_of_stderr)),
+        ];
         tokio::spawn(async move {
             let ended = end.await;
             // Its last words are read before its end is told. Something it let go of may hold the pipe open, hence the limit.
@@ -93,7 +102,7 @@ impl Child {
             let _ = tokio::time::timeout(Duration::from_millis(200), last_words).await;
             let _ = announce.send(Some(ended));
         });
-        Child { pid, ended, tail, hold }
+        Child { pid, ended, tail, drains: [drain_stdout, drain_stderr], hold }
     }
 
     /// The process id, which is also the id of its process group.
@@ -106,6 +115,20 @@ impl Child {
     #[must_use]
     pub fn tail(&self) -> String {
         self.tail.text()
+    }
+
+    /// Waits until all is read and told that it had printed when this was called. A child that never stops printing is read for a second at most.
+    pub async fn drain(&self) {
+        let draining = async {
+            for drain in &self.drains {
+                let (told, drained) = oneshot::channel();
+                // Where the reader is gone, everything is read.
+                if drain.send(told).await.is_ok() {
+                    let _ = drained.await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, draining).await;
     }
 
     /// Whether it still runs, as far as has been noticed.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, oneshot};
 
 /// Lines kept in memory for error messages.
 const TAIL_LINES_MAX: usize = 40;
@@ -91,19 +92,39 @@ impl Lines {
         Lines { stream, tail, log_file, listener, begun: Vec::new() }
     }
 
-    /// Reads a pipe to its end. Between reads only a begun line is held, for most children say nothing most of the time.
-    pub(crate) async fn read(mut self, pipe: pipe::Receiver) {
-        while pipe.readable().await.is_ok() {
-            match self.read_once(&pipe) {
-                Ok(0) => break,
-                // A child that prints without end must not keep the thread to itself.
-                Ok(_) => tokio::task::yield_now().await,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => break,
+    /// Reads a pipe to its end. Between reads only a begun line is held, for most children say nothing most of the time. Whoever asks by `drains` is told when
+    /// all is read that had been printed by then.
+    pub(crate) async fn read(mut self, pipe: pipe::Receiver, mut drains: mpsc::Receiver<oneshot::Sender<()>>) {
+        loop {
+            let asked = tokio::select! {
+                readable = pipe.readable() => match readable {
+                    Ok(()) => None,
+                    Err(_) => break,
+                },
+                Some(asked) = drains.recv() => Some(asked),
+            };
+            let is_at_end = self.read_what_is_there(&pipe).await;
+            if let Some(asked) = asked {
+                let _ = asked.send(());
+            }
+            if is_at_end {
+                break;
             }
         }
         if !self.begun.is_empty() {
             self.end_line();
+        }
+    }
+
+    /// Reads until the pipe is empty, and says whether it has come to its end.
+    async fn read_what_is_there(&mut self, pipe: &pipe::Receiver) -> bool {
+        loop {
+            match self.read_once(pipe) {
+                Ok(0) => return true,
+                // A child that prints without end must not keep the thread to itself.
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
         }
     }
 
@@ -166,7 +187,7 @@ impl LogFile {
         Ok(LogFile { path: path.to_owned(), open: Mutex::new(open) })
     }
 
-    /// Appends a line. A full disk loses the line, never the child.
+    /// Appends a line, in one write. A full disk loses the line, never the child.
     pub fn append(&self, line: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.bytes >= LOG_FILE_BYTES_MAX
@@ -175,8 +196,9 @@ impl LogFile {
         {
             *open = fresh;
         }
-        if writeln!(open.file, "{line}").is_ok() {
-            open.bytes += line.len() as u64 + 1;
+        let line = format!("{line}\n");
+        if open.file.write_all(line.as_bytes()).is_ok() {
+            open.bytes += line.len() as u64;
         }
     }
 }

@@ -39,6 +39,17 @@ pub(crate) fn agentcore_error(status: StatusCode, body: &Bytes) -> Response<Byte
     respond_json(status, &json!({ "error": error, "details": String::from_utf8_lossy(body) }))
 }
 
+/// AgentCore's answer is longer than one that is handed back whole may be.
+pub(crate) fn too_large() -> Response<Bytes> {
+    let details = "an answer of /invoke has at most 6 MB, as one document; /stream has no such limit";
+    respond_json(StatusCode::BAD_GATEWAY, &json!({ "error": "The agent's answer is too large", "details": details }))
+}
+
+/// AgentCore did not answer in time: API Gateway's own words.
+pub(crate) fn timed_out() -> Response<Bytes> {
+    respond_json(StatusCode::GATEWAY_TIMEOUT, &json!({ "message": "Endpoint request timed out" }))
+}
+
 /// Something of ours broke.
 pub(crate) fn internal(error: &dyn std::error::Error) -> Response<Bytes> {
     respond_json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": "Internal server error", "details": error.to_string() }))

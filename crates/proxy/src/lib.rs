@@ -18,7 +18,7 @@ use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
 use frontdesk_trace::{Span, SpanContext, SpanKind, Spans, TRACEPARENT};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use time::OffsetDateTime;
 
 pub use payload::PROMPT_CHARS_MAX;
@@ -123,6 +123,20 @@ enum Answering {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("AgentCore did not answer within the time left")]
 pub struct TimedOut;
+
+impl TimedOut {
+    /// What API Gateway says then: 504. For whoever has no gateway in front that says it.
+    #[must_use]
+    pub fn answer(self) -> Response<Bytes> {
+        answer::timed_out()
+    }
+}
+
+/// What callers are told when an answer does not fit where it must be handed back whole: 502, naming the limit.
+#[must_use]
+pub fn too_large() -> Response<Bytes> {
+    answer::too_large()
+}
 
 impl Proxy {
     /// A proxy that signs with `credentials`, sends through `transport` and tells `spans` of its calls.
@@ -229,6 +243,10 @@ impl Proxy {
     ) -> Result<Result<T, Response<Bytes>>, TimedOut> {
         let carried = tokio::time::timeout(less_hops(caller.time_left, 1), carried).await.map_err(|_| TimedOut)?;
         Ok(carried.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                tracing::error!(request_id = caller.request_id, limit = ANSWER_BYTES_MAX, "AgentCore's answer is too large");
+                return answer::too_large();
+            }
             tracing::error!(request_id = caller.request_id, error = &*error as &dyn std::error::Error, "AgentCore cannot be reached");
             answer::internal(&*error)
         }))
@@ -253,13 +271,20 @@ impl Proxy {
         if let Some(tracestate) = &caller.tracestate {
             headers.insert("tracestate", tracestate.clone());
         }
-        let agent_ms = u64::try_from(less_hops(caller.time_left, 2).as_millis()).unwrap_or(u64::MAX);
-        headers.insert(HeaderName::from_static(DEADLINE_HEADER), HeaderValue::from(agent_ms));
+        let (deadline, agent_ms) = deadline_header(caller.time_left);
+        headers.insert(deadline, agent_ms);
         let (mut parts, ()) = request.into_parts();
         let scope = Scope { region: self.settings.agent_runtime_arn.region(), service: SERVICE };
         sigv4::sign(&mut parts, &BodyHash::of(&payload), &self.credentials, scope, &self.signing_keys, now)?;
         Ok(Request::from_parts(parts, http_body_util::Full::new(payload)))
     }
+}
+
+/// What tells an agent how long it has, of the time that is left for a caller's answer.
+#[must_use]
+pub fn deadline_header(time_left: Duration) -> (HeaderName, HeaderValue) {
+    let agent_ms = u64::try_from(less_hops(time_left, 2).as_millis()).unwrap_or(u64::MAX);
+    (HeaderName::from_static(DEADLINE_HEADER), HeaderValue::from(agent_ms))
 }
 
 /// Tells what came of a call: AgentCore's status, none when it could not be reached, or that the time was up.

@@ -21,6 +21,8 @@ use crate::session::{Freed, Inside, Session, SessionState};
 
 /// How often a ready agent is asked for `/ping`; AWS polls about as often.
 const PING_PERIOD: Duration = Duration::from_secs(2);
+/// How often a session's agent is asked that is idle and has not been called for as long as this.
+const IDLE_PING_PERIOD: Duration = Duration::from_secs(30);
 /// So many pings in a row may fail before the process is ended.
 const PING_FAILURES_MAX: u32 = 3;
 /// After a failed start, calls within this time are told of that failure instead of starting another: an agent that cannot start must not be forked
@@ -392,7 +394,8 @@ impl HostLoop {
             return None;
         }
         // A process that serves all sessions takes no session's place: there is one of each version that is called.
-        if self.slots.len() >= self.limits.sessions_max && !matches!(want.owner, Owner::Shared(_)) {
+        let is_full = || self.slots.values().filter(|slot| !matches!(slot.owner, Owner::Shared(_))).count() >= self.limits.sessions_max;
+        if !matches!(want.owner, Owner::Shared(_)) && is_full() {
             self.reclaim();
             return Some(want);
         }
@@ -404,6 +407,8 @@ impl HostLoop {
     }
 
     fn make_wait(&mut self, want: Want) {
+        // Who has left by now takes no place in the queue.
+        self.waiting.retain(|(_, waiting)| !waiting.reply.is_closed());
         if self.waiting.len() >= self.limits.queue_max {
             let _ = want.reply.send(Err(Refusal::Busy));
         } else {
@@ -671,9 +676,12 @@ async fn watch_process(session: Arc<Session>, process: Arc<AgentProcess>, events
     let silence = async {
         let mut failures = 0;
         while failures < PING_FAILURES_MAX {
-            tokio::time::sleep(PING_PERIOD).await;
+            let is_idle = !is_shared && failures == 0 && !process.is_busy() && session.since_last_call() > IDLE_PING_PERIOD;
+            tokio::time::sleep(if is_idle { IDLE_PING_PERIOD } else { PING_PERIOD }).await;
             match process.ping().await {
                 Ok(()) => failures = 0,
+                // It is being ended.
+                Err(_) if !matches!(*session.state.borrow(), SessionState::Ready(_)) => std::future::pending().await,
                 // A program that does one thing at a time answers no ping while it answers a call.
                 Err(_) if !is_shared && session.doors.inside() > 0 => failures = 0,
                 Err(error) => {

@@ -447,6 +447,14 @@ impl RuntimeService {
         view(found, None)
     }
 
+    /// The ARN of the runtime of this name, as of now, unless it is being deleted. Cheap enough to be asked by every call.
+    #[must_use]
+    pub fn arn_of(&self, name: &str) -> Option<AgentRuntimeArn> {
+        let table = self.table.load();
+        let is_meant = |runtime: &&Arc<HostedRuntime>| runtime.stored.runtime.name == name && !runtime.stored.runtime.is_deleting;
+        table.by_id.values().find(is_meant).map(|runtime| runtime.arn.clone())
+    }
+
     /// Whether the runtime is the host's own.
     #[must_use]
     pub fn is_seeded(&self, id: &str) -> bool {

@@ -16,7 +16,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
-    include_str!("schema_6_iam.sql"),
+    include_str!("schema_6.sql"),
+    include_str!("schema_7.sql"),
+    include_str!("schema_8.sql"),
 ];
 /// Only a person's own tool may hold the database for a moment; this process is its one user.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

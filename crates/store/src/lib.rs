@@ -9,6 +9,7 @@ mod api_keys;
 mod data_folder;
 mod database;
 mod fleet;
+mod functions;
 mod iam;
 mod rest_apis;
 mod seal;
@@ -24,6 +25,10 @@ pub use api_keys::{ApiKey, ApiKeyChange, ApiKeyId, FormerValue, KeyDigest, NewAp
 pub use data_folder::{DataFolder, DataFolderError};
 pub use database::{Seeded, Store, StoreError};
 pub use fleet::{FleetAddress, FleetConnection, FleetError, FleetNews, Joined, LeaseAsk, Leased};
+pub use functions::{
+    Function, FunctionAlias, FunctionCode, FunctionConfiguration, FunctionState, FunctionVersion, LastUpdate, ResourcePolicy,
+    StoredFunction,
+};
 pub use iam::{Identity, IdentityChange, IdentityKind, KeyUse, ManagedPolicy, PolicyVersion, RoleTerms, StoredIdentities, UserAccessKey};
 pub use rest_apis::{
     Deployment, GatewayResponse, Integration, IntegrationResponse, IntegrationType, Method, MethodResponse, MethodSettings, Resource,

@@ -116,6 +116,9 @@ pub struct Integration {
     pub http_method: Option<String>,
     /// An invocation ARN or a URL; may hold `{parameters}` and `${stageVariables.name}`.
     pub uri: Option<String>,
+    /// The ARN of the role that calls the backend, where that is a service of AWS.
+    #[serde(default)]
+    pub credentials: Option<String>,
     /// Parameters of the backend's request (`integration.request.path.id`), and where they come from.
     pub request_parameters: BTreeMap<String, String>,
     /// Bodies of the backend's request by media type.

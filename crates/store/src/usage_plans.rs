@@ -66,6 +66,8 @@ pub struct Quota {
     pub limit: u64,
     /// In what time.
     pub period: QuotaPeriod,
+    /// The day on which a period begins, counted from its first: with 1 a week begins on Monday, a month on the 2nd. At most 6 for a week, 27 for a month.
+    pub offset: u8,
 }
 
 /// A stage that a plan opens.
@@ -127,18 +129,24 @@ impl Store {
     /// [`StoreError::Sql`].
     pub fn usage_plans(&self) -> Result<Vec<UsagePlan>, StoreError> {
         let connection = self.connection();
-        let sql = "SELECT id, name, description, rate_limit, burst_limit, quota_limit, quota_period FROM usage_plan ORDER BY name";
+        let sql =
+            "SELECT id, name, description, rate_limit, burst_limit, quota_limit, quota_period, quota_offset FROM usage_plan ORDER BY name";
         let mut select = connection.prepare_cached(sql)?;
         let mut plans: Vec<UsagePlan> = select
             .query_map([], |row| {
                 let (rate_limit, burst_limit): (Option<f64>, Option<u32>) = (row.get(3)?, row.get(4)?);
-                let (limit, period): (Option<i64>, String) = (row.get(5)?, row.get(6)?);
+                let (limit, period, offset): (Option<i64>, String, Option<u8>) = (row.get(5)?, row.get(6)?, row.get(7)?);
+                let offset = offset.unwrap_or(0);
                 Ok(UsagePlan {
                     id: UsagePlanId(row.get(0)?),
                     name: row.get(1)?,
                     description: row.get(2)?,
                     throttle: rate_limit.zip(burst_limit).map(|(rate_limit, burst_limit)| Throttle { rate_limit, burst_limit }),
-                    quota: limit.map(i64::cast_unsigned).zip(QuotaPeriod::named(&period)).map(|(limit, period)| Quota { limit, period }),
+                    quota: limit.map(i64::cast_unsigned).zip(QuotaPeriod::named(&period)).map(|(limit, period)| Quota {
+                        limit,
+                        period,
+                        offset,
+                    }),
                     stages: Vec::new(),
                     key_ids: Vec::new(),
                 })
@@ -211,9 +219,11 @@ fn put_plan(transaction: &Transaction<'_>, plan: &UsagePlan) -> Result<(), Store
     let throttle = plan.throttle;
     transaction
         .execute(
-            "INSERT INTO usage_plan (id, name, description, rate_limit, burst_limit, quota_limit, quota_period) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO usage_plan (id, name, description, rate_limit, burst_limit, quota_limit, quota_period, quota_offset)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description, rate_limit = excluded.rate_limit,
-                 burst_limit = excluded.burst_limit, quota_limit = excluded.quota_limit, quota_period = excluded.quota_period",
+                 burst_limit = excluded.burst_limit, quota_limit = excluded.quota_limit, quota_period = excluded.quota_period,
+                 quota_offset = excluded.quota_offset",
             (
                 &plan.id.0,
                 &plan.name,
@@ -222,6 +232,7 @@ fn put_plan(transaction: &Transaction<'_>, plan: &UsagePlan) -> Result<(), Store
                 throttle.map(|throttle| throttle.burst_limit),
                 plan.quota.map(|quota| quota.limit.cast_signed()),
                 plan.quota.map_or(QuotaPeriod::Day, |quota| quota.period).name(),
+                plan.quota.map(|quota| quota.offset),
             ),
         )
         .map_err(|error| exists_already(error, || format!("a usage plan named {}", plan.name)))?;

@@ -38,7 +38,7 @@ fn plan(id: &str, name: &str) -> UsagePlan {
         name: name.to_owned(),
         description: String::new(),
         throttle: Some(throttle),
-        quota: Some(Quota { limit: 5, period: QuotaPeriod::Day }),
+        quota: Some(Quota { limit: 5, period: QuotaPeriod::Day, offset: 0 }),
         stages: vec![PlanStage {
             stage: StageRef { api_id: "api".to_owned(), stage: "prod".to_owned() },
             method_throttles: [("/invoke/POST".to_owned(), throttle)].into(),

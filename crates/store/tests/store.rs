@@ -19,7 +19,7 @@ fn plan(name: &str) -> UsagePlan {
         name: name.to_owned(),
         description: "for tests".to_owned(),
         throttle: Some(Throttle { rate_limit: 0.5, burst_limit: 3 }),
-        quota: Some(Quota { limit: 10, period: QuotaPeriod::Month }),
+        quota: Some(Quota { limit: 10, period: QuotaPeriod::Month, offset: 14 }),
         stages: vec![PlanStage {
             stage: StageRef { api_id: "api".to_owned(), stage: "prod".to_owned() },
             method_throttles: BTreeMap::from([("/invoke/POST".to_owned(), Throttle { rate_limit: 0.1, burst_limit: 1 })]),
@@ -187,7 +187,7 @@ fn the_first_version_s_database_is_brought_up_to_date() {
     let key = store.api_keys().unwrap().remove(0);
     assert_eq!((key.name.as_str(), key.expires_at, key.former, key.source_ranges.len()), ("old", None, None, 0));
     let plan = store.usage_plans().unwrap().remove(0);
-    assert_eq!((plan.quota, plan.key_ids), (Some(Quota { limit: 10_000, period: QuotaPeriod::Day }), vec![key.id]));
+    assert_eq!((plan.quota, plan.key_ids), (Some(Quota { limit: 10_000, period: QuotaPeriod::Day, offset: 0 }), vec![key.id]));
     assert_eq!(store.usage_between(3, 3).unwrap()[0].used, 7);
 }
 

@@ -7,7 +7,9 @@
 mod body;
 mod context;
 mod span;
+mod trace;
 
 pub use body::SpannedBody;
 pub use context::{SpanContext, TRACEPARENT};
 pub use span::{Span, SpanKind, SpanParent, SpanRecord, SpanSink, Spans, Value};
+pub use trace::Trace;

@@ -26,6 +26,7 @@ use agentcore::trace::{Span, SpanKind, SpanParent};
 use super::{ModelError, ModelRequest};
 use crate::graph::Events;
 use crate::message::{AssistantMessage, Message, Progress, ToolCall};
+use crate::settings::ApiKey;
 use crate::tools::ToolSpecification;
 
 /// How long a connection may take to open: a reachable host answers in a fraction of it.
@@ -42,7 +43,8 @@ const STREAM_BYTES_MAX: usize = 256 * 1024;
 const METRICS_NAMESPACE: &str = "Frontdesk";
 /// What a keyless endpoint is sent as its key: local servers ignore it, but want the header.
 const NO_KEY: &str = "none";
-/// Amazon Bedrock, by its Converse API with a Bedrock API key, in the region that `AWS_REGION` names (else us-east-1).
+/// Amazon Bedrock, by its Converse API, in the region that `AWS_REGION` names (else us-east-1): with a Bedrock API key, else (feature `aws`) signed with the
+/// credentials that AWS's own tools would find, as a role's.
 const BEDROCK: &str = "bedrock";
 /// The variable in which AWS's own SDKs look for a Bedrock API key.
 const BEDROCK_KEY: &str = "AWS_BEARER_TOKEN_BEDROCK";
@@ -63,6 +65,8 @@ pub struct ProviderAccess {
     pub base_url: Option<String>,
     /// The variable that holds the key, in place of the provider's usual one.
     pub api_key_variable: Option<String>,
+    /// The key itself; goes before the variable.
+    pub api_key: Option<ApiKey>,
     /// How long one attempt may take.
     pub timeout: Duration,
 }
@@ -81,6 +85,19 @@ pub enum ProviderError {
         /// The variable that was looked up.
         variable: String,
     },
+    /// Neither a Bedrock API key nor credentials of AWS.
+    #[cfg(feature = "aws")]
+    #[error(
+        "the model `{model}` needs AWS credentials, and none were found: give the container or instance a role that allows bedrock:InvokeModel, or set the \
+         variable {BEDROCK_KEY}"
+    )]
+    NoCredentials {
+        /// The model.
+        model: String,
+        /// What was tried.
+        #[source]
+        source: aws_credential_types::provider::error::CredentialsError,
+    },
     /// The base URL is none.
     #[error("the base URL `{0}` is not a URL; it should look like http://localhost:11434/v1")]
     BadBaseUrl(String),
@@ -92,6 +109,12 @@ pub enum ProviderError {
     Setup(String),
 }
 
+/// The variable in which a provider's key is usually found; `None` for an unknown provider and for one that wants no key.
+#[must_use]
+pub fn usual_key_variable(provider: &str) -> Option<&'static str> {
+    if provider == BEDROCK { Some(BEDROCK_KEY) } else { AdapterKind::from_lower_str(provider)?.default_key_env_name() }
+}
+
 impl Provider {
     /// Sets up the model `name` of `provider`; `variable` looks up an environment variable. Nothing
     /// is sent yet.
@@ -101,7 +124,8 @@ impl Provider {
         access: ProviderAccess,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Provider, ProviderError> {
-        let (kind, usual_variable) = match provider {
+        #[cfg_attr(not(feature = "aws"), expect(unused_mut, reason = "only with AWS credentials is there another way to Bedrock"))]
+        let (mut kind, usual_variable) = match provider {
             BEDROCK => (AdapterKind::BedrockApi, Some(BEDROCK_KEY)),
             provider => {
                 let kind = AdapterKind::from_lower_str(provider).ok_or_else(|| ProviderError::UnknownProvider(provider.to_owned()))?;
@@ -110,8 +134,15 @@ impl Provider {
         };
         let label = format!("{provider}:{name}");
         let key_variable = access.api_key_variable.as_deref().or(usual_variable);
-        let key = match key_variable.and_then(&variable).filter(|key| !key.trim().is_empty()) {
+        let fetched = access.api_key.as_ref().map(|key| key.expose().to_owned());
+        let key = match fetched.or_else(|| key_variable.and_then(&variable)).filter(|key| !key.trim().is_empty()) {
             Some(key) => key.trim().to_owned(),
+            #[cfg(feature = "aws")]
+            None if kind == AdapterKind::BedrockApi && access.api_key_variable.is_none() => {
+                kind = AdapterKind::BedrockSigv4;
+                check_credentials(&label).await?;
+                NO_KEY.to_owned()
+            }
             // An endpoint of the user's own may be open. A provider's never is.
             None if access.base_url.is_some() && access.api_key_variable.is_none() => NO_KEY.to_owned(),
             None => match key_variable {
@@ -133,7 +164,11 @@ impl Provider {
             Some(url) => Endpoint::from_owned(base_url(url)?),
             None => client.resolve_service_target(iden.clone()).await.map_err(setup_error)?.endpoint,
         };
-        let target = ServiceTarget { endpoint, auth: AuthData::from_single(key.clone()), model: iden };
+        #[cfg(feature = "aws")]
+        let auth = if kind == AdapterKind::BedrockSigv4 { AuthData::None } else { AuthData::from_single(key.clone()) };
+        #[cfg(not(feature = "aws"))]
+        let auth = AuthData::from_single(key.clone());
+        let target = ServiceTarget { endpoint, auth, model: iden };
         let options =
             ChatOptions::default().with_temperature(0.0).with_capture_raw_body(true).with_capture_usage(true).with_capture_tool_calls(true);
         Ok(Provider { name: label, client, target, key, options, timeout: access.timeout })
@@ -341,6 +376,20 @@ fn streams_cause(error: genai::Error) -> genai::Error {
         },
         error => error,
     }
+}
+
+/// Looks for AWS credentials once, so that a missing role is told at the start and not to the first caller. genai finds them again by itself, and renews them.
+#[cfg(feature = "aws")]
+async fn check_credentials(model: &str) -> Result<(), ProviderError> {
+    use aws_credential_types::provider::ProvideCredentials as _;
+    use aws_credential_types::provider::error::CredentialsError;
+
+    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).load().await;
+    let found = match config.credentials_provider() {
+        Some(provider) => provider.provide_credentials().await.map(drop),
+        None => Err(CredentialsError::not_loaded("no provider is set up")),
+    };
+    found.map_err(|source| ProviderError::NoCredentials { model: model.to_owned(), source })
 }
 
 fn setup_error(error: genai::Error) -> ProviderError {

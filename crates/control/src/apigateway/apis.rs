@@ -241,6 +241,7 @@ fn wanted_integration(wanted: PutIntegration) -> Result<Integration, ServiceErro
     Ok(Integration {
         http_method: wanted.http_method.filter(|verb| !verb.is_empty()),
         uri: wanted.uri,
+        credentials: wanted.credentials.filter(|role| !role.is_empty()),
         request_parameters: wanted.request_parameters,
         request_templates: wanted.request_templates,
         passthrough_behavior: wanted.passthrough_behavior.unwrap_or_else(|| "WHEN_NO_MATCH".to_owned()),
@@ -266,6 +267,7 @@ fn patch_integration(integration: &mut Integration, step: &Step) -> Result<(), S
     };
     match step.place()[..] {
         ["uri"] => integration.uri = step.optional()?,
+        ["credentials"] => integration.credentials = step.optional()?,
         ["httpMethod"] => integration.http_method = step.optional()?,
         ["passthroughBehavior"] => integration.passthrough_behavior = step.text()?,
         ["timeoutInMillis"] => {
@@ -280,6 +282,7 @@ fn patch_integration(integration: &mut Integration, step: &Step) -> Result<(), S
         _ => {
             let places = [
                 "/uri",
+                "/credentials",
                 "/httpMethod",
                 "/passthroughBehavior",
                 "/timeoutInMillis",

@@ -85,6 +85,7 @@ pub(super) fn integration(integration: &Integration, resource_id: &str) -> Value
         "type": integration.kind.name(),
         "httpMethod": integration.http_method,
         "uri": integration.uri,
+        "credentials": integration.credentials,
         "requestParameters": filled(&integration.request_parameters),
         "requestTemplates": filled(&integration.request_templates),
         "passthroughBehavior": integration.passthrough_behavior,
@@ -194,7 +195,7 @@ pub(super) fn usage_plan(plan: &UsagePlan) -> Value {
         "description": (!plan.description.is_empty()).then_some(&plan.description),
         "apiStages": stages,
         "throttle": plan.throttle.map(throttle),
-        "quota": plan.quota.map(|quota| json!({ "limit": quota.limit, "offset": 0, "period": quota.period.name() })),
+        "quota": plan.quota.map(|quota| json!({ "limit": quota.limit, "offset": quota.offset, "period": quota.period.name() })),
     }))
 }
 

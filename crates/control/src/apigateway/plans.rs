@@ -99,11 +99,7 @@ fn throttle(settings: ThrottleSettings) -> Result<Throttle, ServiceError> {
 
 fn quota(settings: QuotaSettings) -> Result<Quota, ServiceError> {
     let QuotaSettings { limit, offset, period } = settings;
-    let period = period_named(&period)?;
-    if offset > 0 {
-        return Err(bad_request("a quota's offset is not served here: its first period is whole"));
-    }
-    Ok(Quota { limit, period })
+    Ok(Quota { limit, period: period_named(&period)?, offset })
 }
 
 fn period_named(name: &str) -> Result<QuotaPeriod, ServiceError> {
@@ -125,7 +121,7 @@ fn patch(rooms: &Rooms, plan: &UsagePlan, change: &mut PlanChange, step: &Step) 
         "/apiStages/{apiId}:{stage}/throttle/{path}/{method}/burstLimit",
     ];
     let throttle_now = change.throttle.unwrap_or(plan.throttle).unwrap_or(Throttle { rate_limit: 0.0, burst_limit: 0 });
-    let quota_now = change.quota.unwrap_or(plan.quota).unwrap_or(Quota { limit: 0, period: QuotaPeriod::Day });
+    let quota_now = change.quota.unwrap_or(plan.quota).unwrap_or(Quota { limit: 0, period: QuotaPeriod::Day, offset: 0 });
     match step.place()[..] {
         ["name"] => change.name = Some(step.text()?),
         ["description"] => change.description = Some(step.optional()?.unwrap_or_default()),
@@ -138,7 +134,7 @@ fn patch(rooms: &Rooms, plan: &UsagePlan, change: &mut PlanChange, step: &Step) 
         ["quota"] if step.op == PatchOp::Remove => change.quota = Some(None),
         ["quota", "limit"] => change.quota = Some(Some(Quota { limit: step.parsed()?, ..quota_now })),
         ["quota", "period"] => change.quota = Some(Some(Quota { period: period_named(&step.text()?)?, ..quota_now })),
-        ["quota", "offset"] => drop(quota(QuotaSettings { limit: 0, offset: step.parsed()?, period: "DAY".to_owned() })?),
+        ["quota", "offset"] => change.quota = Some(Some(Quota { offset: step.parsed()?, ..quota_now })),
         ["apiStages"] => {
             let value = step.text()?;
             let (api_id, stage) = value.split_once(':').ok_or_else(|| bad_request("Invalid API Stage specified"))?;

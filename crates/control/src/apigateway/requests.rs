@@ -59,6 +59,7 @@ pub(super) struct PutIntegration {
     /// The backend's verb; botocore calls it `integrationHttpMethod`.
     pub(super) http_method: Option<String>,
     pub(super) uri: Option<String>,
+    pub(super) credentials: Option<String>,
     pub(super) connection_type: Option<String>,
     #[serde(default)]
     pub(super) request_parameters: BTreeMap<String, String>,
@@ -170,7 +171,7 @@ pub(super) struct ThrottleSettings {
 pub(super) struct QuotaSettings {
     pub(super) limit: u64,
     #[serde(default)]
-    pub(super) offset: u32,
+    pub(super) offset: u8,
     pub(super) period: String,
 }
 

@@ -34,7 +34,7 @@ pub struct CreateKeyRequest {
 }
 
 /// Asks for a change of a key. What is left out stays as it is.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpdateKeyRequest {
     /// The name.
@@ -173,8 +173,11 @@ pub struct ThrottleDocument {
 pub struct QuotaDocument {
     /// Requests.
     pub limit: u64,
-    /// `DAY`, `WEEK` (from Sunday) or `MONTH`; UTC.
+    /// `DAY`, `WEEK` or `MONTH`; UTC.
     pub period: String,
+    /// The day on which a period begins, counted from its first (a week's is Sunday, a month's the 1st).
+    #[serde(default)]
+    pub offset: u8,
 }
 
 /// A stage of an API.
@@ -218,7 +221,7 @@ pub struct PlanList {
 }
 
 /// Asks for a new plan, or a change of one. What is left out stays as it is; `null` takes a limit away.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PutPlanRequest {
     /// The name.
@@ -255,7 +258,7 @@ impl From<ThrottleDocument> for Throttle {
 
 impl From<Quota> for QuotaDocument {
     fn from(quota: Quota) -> Self {
-        QuotaDocument { limit: quota.limit, period: quota.period.name().to_owned() }
+        QuotaDocument { limit: quota.limit, period: quota.period.name().to_owned(), offset: quota.offset }
     }
 }
 

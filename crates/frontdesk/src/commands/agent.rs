@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use frontdesk_agent::AgentSettings;
+use frontdesk_agent::{AgentSettings, ApiKey};
 use tracing_subscriber::EnvFilter;
 
 use crate::otlp::TracesExport;
@@ -55,10 +55,21 @@ pub(crate) fn run(arguments: &AgentArguments, settings: HostedAgentSettings) -> 
         let listener = tokio::net::TcpListener::bind(address)
             .await
             .with_context(|| format!("failed to listen on {}:{}: is another program using the port?", address.0, address.1))?;
-        let served = frontdesk_agent::run(listener, agent_settings(settings), traces.spans(), agentcore::interrupted()).await;
+        let api_key = fetched_key(&settings).await?;
+        let settings = AgentSettings { api_key, ..agent_settings(settings) };
+        let served = frontdesk_agent::run(listener, settings, traces.spans(), agentcore::interrupted()).await;
         traces.flush().await;
         served
     })
+}
+
+/// The model's key, where a secret holds it.
+async fn fetched_key(settings: &HostedAgentSettings) -> anyhow::Result<Option<ApiKey>> {
+    let Some(arn) = &settings.api_key_secret else { return Ok(None) };
+    #[cfg(feature = "aws")]
+    return crate::secret::api_key(arn, settings.api_key_variable.as_deref()).await.map(Some);
+    #[cfg(not(feature = "aws"))]
+    anyhow::bail!("the secret {arn} (agent.api_key_secret) cannot be fetched by this build: it is one without the Cargo feature `aws`");
 }
 
 /// The agent's settings as its crate has them.
@@ -70,6 +81,7 @@ pub(super) fn agent_settings(settings: HostedAgentSettings) -> AgentSettings {
         model,
         base_url,
         api_key_variable,
+        api_key_secret: _,
         search,
         model_dir,
         cache_dir,

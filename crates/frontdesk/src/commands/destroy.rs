@@ -1,6 +1,7 @@
 //! `frontdesk destroy`: takes an agent off the running host. It removes what `launch` made, and says what it leaves.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -9,6 +10,11 @@ use crate::control_client::ControlClient;
 use crate::project::Project;
 use crate::project::prepare::Programs;
 use crate::settings::Settings;
+
+/// How long its sessions may take to end: they have 10 seconds, and are killed then.
+const GONE_PATIENCE: Duration = Duration::from_secs(30);
+/// How often is looked.
+const GONE_PERIOD: Duration = Duration::from_millis(50);
 
 /// The flags of `destroy`.
 #[derive(Debug, Args)]
@@ -32,6 +38,7 @@ pub(crate) fn run(arguments: &DestroyArguments, settings: &Settings) -> anyhow::
             confirm(&format!("Destroy {name} ({} sessions end, all {} versions go)?", agent.sessions, agent.agent_runtime_version))?;
         }
         client.delete_agent(&name).await?;
+        until_gone(&client, &name).await?;
         println!("{name} is destroyed: {}", agent.agent_runtime_arn);
         let copies = Programs::new(&settings.programs_folder()?, &settings.data_dir)?.copies_of(&name);
         match std::fs::remove_dir_all(&copies) {
@@ -50,6 +57,18 @@ pub(crate) fn run(arguments: &DestroyArguments, settings: &Settings) -> anyhow::
         }
         Ok(())
     })
+}
+
+/// Waits for its sessions to end: only then is its name free again.
+async fn until_gone(client: &ControlClient, name: &str) -> anyhow::Result<()> {
+    let looking = async {
+        while client.agent(name).await?.is_some() {
+            tokio::time::sleep(GONE_PERIOD).await;
+        }
+        anyhow::Ok(())
+    };
+    let looked = tokio::time::timeout(GONE_PATIENCE, looking).await;
+    looked.unwrap_or_else(|_| bail!("{name} is still being deleted after {} s: its sessions do not end", GONE_PATIENCE.as_secs()))
 }
 
 fn confirm(question: &str) -> anyhow::Result<()> {

@@ -22,6 +22,9 @@ const DOOR_TIMEOUT: Duration = Duration::from_secs(5);
 /// The flags of `doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
+    #[cfg(feature = "deploy")]
+    #[command(flatten)]
+    on_aws: super::on_aws::OnAws,
     /// Why this key opens nothing: its id or name [default: all keys]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
@@ -33,7 +36,7 @@ pub(crate) struct DoctorArguments {
 /// How a thing that was looked at is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Verdict {
+pub(super) enum Verdict {
     Good,
     /// It works, with something less.
     Lacking,
@@ -42,22 +45,22 @@ enum Verdict {
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
-struct Finding {
+pub(super) struct Finding {
     what: String,
     verdict: Verdict,
     /// How it is, and what to do where it is not good.
     said: String,
 }
 
-fn good(what: impl Into<String>, said: impl Into<String>) -> Finding {
+pub(super) fn good(what: impl Into<String>, said: impl Into<String>) -> Finding {
     Finding { what: what.into(), verdict: Verdict::Good, said: said.into() }
 }
 
-fn lacking(what: impl Into<String>, said: impl Into<String>) -> Finding {
+pub(super) fn lacking(what: impl Into<String>, said: impl Into<String>) -> Finding {
     Finding { what: what.into(), verdict: Verdict::Lacking, said: said.into() }
 }
 
-fn bad(what: impl Into<String>, said: impl Into<String>) -> Finding {
+pub(super) fn bad(what: impl Into<String>, said: impl Into<String>) -> Finding {
     Finding { what: what.into(), verdict: Verdict::Bad, said: said.into() }
 }
 
@@ -66,14 +69,26 @@ fn bad(what: impl Into<String>, said: impl Into<String>) -> Finding {
 /// # Errors
 /// When something is bad, so that a script learns of it.
 pub(crate) fn run(arguments: &DoctorArguments, settings: &Settings) -> anyhow::Result<()> {
+    #[cfg(feature = "deploy")]
+    if let Some(place) = arguments.on_aws.place()? {
+        return super::on_aws::doctor::run(place, arguments.json, settings);
+    }
     let mut findings = vec![faq(&settings.agent.faq), model(&settings.agent.model_dir), language_model(settings)];
     findings.extend(super::block_on(async { Ok(of_host(arguments, settings).await) })?);
-    let of_sessions = crate::host::with_own_user(default_sandbox(), settings);
+    let of_sessions = host::with_own_user(default_sandbox(), settings);
     findings.extend(enforcement(&of_sessions).into_iter().map(sandbox));
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+    tell(&findings, arguments.json)
+}
+
+/// Prints what was found.
+///
+/// # Errors
+/// When something is bad.
+pub(super) fn tell(findings: &[Finding], json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(findings)?);
     } else {
-        for Finding { what, verdict, said } in &findings {
+        for Finding { what, verdict, said } in findings {
             let mark = match verdict {
                 Verdict::Good => "ok  ",
                 Verdict::Lacking => "less",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use frontdesk_control::{CreateKeyRequest, ImportKeysRequest, KeyDocument, KeyWithValue, RotateKeyRequest, UpdateKeyRequest};
@@ -15,6 +15,16 @@ use crate::settings::Settings;
 
 /// The key that `ask` and `keys show` mean when none is named.
 pub(crate) const FIRST_KEY: &str = FIRST_KEY_NAME;
+
+/// The flags of `keys`.
+#[derive(Debug, Args)]
+pub(crate) struct KeysArguments {
+    #[cfg(feature = "deploy")]
+    #[command(flatten)]
+    on_aws: super::on_aws::OnAws,
+    #[command(subcommand)]
+    command: KeysCommand,
+}
 
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
@@ -158,8 +168,41 @@ fn tag(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// What API Gateway can do of a command.
+#[cfg(feature = "deploy")]
+fn on_aws_wanted(command: KeysCommand) -> anyhow::Result<super::on_aws::keys::Wanted> {
+    use super::on_aws::keys::Wanted;
+    Ok(match command {
+        KeysCommand::Create(CreateArguments { name, value, no_usage_plan, about, json, .. }) => {
+            let is_plain = about.expires.is_none() && about.source_ranges.is_empty() && about.tags.is_empty();
+            if value.is_some() || no_usage_plan || !is_plain {
+                anyhow::bail!(
+                    "on AWS a key has a name and a --description only: its value is generated, it does not expire and counts from everywhere"
+                );
+            }
+            Wanted::Create { name, description: about.description, json }
+        }
+        KeysCommand::List(ListArguments { json }) => Wanted::List { json },
+        KeysCommand::Show(ShowArguments { key, value_only, json }) => Wanted::Show { key, value_only, json },
+        KeysCommand::Enable(NameArguments { key }) => Wanted::Enable { key, enabled: true },
+        KeysCommand::Disable(NameArguments { key }) => Wanted::Enable { key, enabled: false },
+        KeysCommand::Delete(NameArguments { key }) => Wanted::Delete { key },
+        KeysCommand::Rotate(_) => anyhow::bail!(
+            "API Gateway's keys have one value: `keys create --aws` makes another, and when its holder has it, `keys disable --aws` ends the old"
+        ),
+        KeysCommand::Import(_) | KeysCommand::Update(_) => {
+            anyhow::bail!("this is for the keys of a host; on AWS keys are made, listed, shown, enabled, disabled and deleted")
+        }
+    })
+}
+
 /// Does it.
-pub(crate) fn run(command: KeysCommand, settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: KeysArguments, settings: &Settings) -> anyhow::Result<()> {
+    #[cfg(feature = "deploy")]
+    if let Some(place) = arguments.on_aws.place()? {
+        return super::on_aws::keys::run(place, on_aws_wanted(arguments.command)?, settings);
+    }
+    let command = arguments.command;
     let client = ControlClient::new(settings)?;
     super::block_on(perform(command, client))
 }
@@ -186,10 +229,10 @@ async fn perform(command: KeysCommand, client: ControlClient) -> anyhow::Result<
         }
         KeysCommand::List(arguments) => {
             let list = client.list_keys().await?;
-            if arguments.json {
-                println!("{}", serde_json::to_string_pretty(&list)?);
-            } else {
-                println!("{}", table(&list.keys));
+            match list.keys.is_empty() {
+                _ if arguments.json => println!("{}", serde_json::to_string_pretty(&list)?),
+                true => println!("There are no API keys; `frontdesk keys create NAME` makes one."),
+                false => println!("{}", table(&list.keys)),
             }
             Ok(())
         }
@@ -208,6 +251,9 @@ async fn perform(command: KeysCommand, client: ControlClient) -> anyhow::Result<
             let source_ranges = (from_anywhere || !source_ranges.is_empty()).then_some(source_ranges);
             let tags = BTreeMap::from_iter(tags);
             let wanted = UpdateKeyRequest { name, description, enabled: None, expires_at, source_ranges, tags };
+            if wanted == UpdateKeyRequest::default() {
+                bail!("nothing to change: `frontdesk keys update --help` says what can be");
+            }
             println!("{}", table(&[client.update_key(&key, &wanted).await?]));
             Ok(())
         }
@@ -235,13 +281,23 @@ fn print_value(key: &KeyWithValue, json: bool) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(key)?);
         return Ok(());
     }
-    println!("{}  {}  {}", key.id, key.name, key.value);
+    println!("API key  {}\nName     {}\nId       {}", key.value, key.name, key.id);
     match key.former_value_retires_at {
         Some(retires_at) if moments::has_passed(retires_at) => println!("No value before it works any more."),
         Some(retires_at) => println!("The value before it works until {}.", moments::shown(retires_at)),
         None => {}
     }
     Ok(())
+}
+
+/// Whether a key opens anything, and if not, why.
+fn what_opens(key: &KeyDocument) -> &'static str {
+    match key {
+        key if !key.enabled => "no: disabled",
+        key if key.expires_at.is_some_and(moments::has_passed) => "no: expired",
+        key if key.usage_plans.is_empty() => "no: in no plan",
+        _ => "yes",
+    }
 }
 
 /// Keys as a table; a column that says nothing of any key is left out.
@@ -251,7 +307,7 @@ fn table(keys: &[KeyDocument]) -> Table {
         ("ID", |key| key.id.clone()),
         ("NAME", |key| key.name.clone()),
         ("VALUE", |key| format!("…{}", key.hint)),
-        ("ENABLED", |key| if key.enabled { "yes" } else { "no" }.to_owned()),
+        ("OPENS", |key| what_opens(key).to_owned()),
         ("USAGE PLAN", |key| if key.usage_plans.is_empty() { "none".to_owned() } else { key.usage_plans.join(", ") }),
         ("TODAY", |key| key.used_today.to_string()),
         ("EXPIRES", |key| key.expires_at.map(moments::shown).unwrap_or_default()),

@@ -23,6 +23,9 @@ const FOLLOW_POLL: Duration = Duration::from_millis(250);
 /// The flags of `logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArguments {
+    #[cfg(feature = "deploy")]
+    #[command(flatten)]
+    on_aws: super::on_aws::OnAws,
     /// The agent [default: the project's, else the built-in one]
     #[arg(short, long, value_name = "NAME")]
     agent: Option<String>,
@@ -62,8 +65,23 @@ struct Wanted {
     since: Option<OffsetDateTime>,
 }
 
+/// What is wanted of the logs on AWS.
+#[cfg(feature = "deploy")]
+fn wanted_on_aws(arguments: &LogsArguments) -> super::on_aws::logs::Wanted {
+    super::on_aws::logs::Wanted {
+        follows: arguments.follow,
+        since: arguments.since.map(moments::before),
+        // A session's and a request's id stand in the lines themselves.
+        containing: arguments.session.clone().or_else(|| arguments.request.clone()),
+    }
+}
+
 /// Prints.
 pub(crate) fn run(arguments: &LogsArguments, settings: &Settings) -> anyhow::Result<()> {
+    #[cfg(feature = "deploy")]
+    if let Some(place) = arguments.on_aws.place()? {
+        return super::on_aws::logs::run(place, &wanted_on_aws(arguments), settings);
+    }
     let name = match Project::find()?.name(arguments.agent.as_deref())? {
         Some(name) => name,
         None => BUILT_IN_AGENT.to_owned(),

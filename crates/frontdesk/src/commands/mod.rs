@@ -1,58 +1,57 @@
 //! One file a command.
 
+#[cfg(feature = "agent")]
 pub(crate) mod agent;
+#[cfg(feature = "host")]
 pub(crate) mod ask;
+#[cfg(feature = "host")]
 pub(crate) mod configure;
+#[cfg(feature = "deploy")]
+pub(crate) mod deploy;
+#[cfg(feature = "host")]
 pub(crate) mod destroy;
+#[cfg(feature = "host")]
 pub(crate) mod doctor;
+#[cfg(feature = "host")]
 pub(crate) mod eval;
+#[cfg(feature = "deploy")]
+pub(crate) mod image;
+#[cfg(feature = "deploy")]
+mod image_progress;
+#[cfg(feature = "host")]
 pub(crate) mod invoke;
+#[cfg(feature = "host")]
 pub(crate) mod keys;
+#[cfg(feature = "lambda")]
+pub(crate) mod lambda;
+#[cfg(feature = "host")]
 pub(crate) mod launch;
+#[cfg(feature = "host")]
 pub(crate) mod logs;
+#[cfg(feature = "host")]
 pub(crate) mod model;
+#[cfg(feature = "host")]
 mod moments;
+#[cfg(feature = "host")]
+mod of_host;
+#[cfg(feature = "deploy")]
+mod on_aws;
+#[cfg(feature = "host")]
 pub(crate) mod plans;
+#[cfg(feature = "host")]
 pub(crate) mod sessions;
+#[cfg(feature = "host")]
 pub(crate) mod settings_reference;
+#[cfg(feature = "host")]
 pub(crate) mod status;
+#[cfg(feature = "host")]
 pub(crate) mod stop;
+#[cfg(feature = "deploy")]
+pub(crate) mod undeploy;
+#[cfg(feature = "host")]
 pub(crate) mod up;
+#[cfg(feature = "host")]
 pub(crate) mod usage;
 
-use std::future::Future;
-
-use anyhow::{Context as _, bail};
-use frontdesk_control::AgentDocument;
-
-use crate::control_client::ControlClient;
-use crate::project::Project;
-
-/// Runs a short command's future on a small runtime of its own.
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start the async runtime")?;
-    runtime.block_on(work)
-}
-
-/// The name of the agent that a command means: the given one, else the project's.
-fn agent_name(project: &Project, given: Option<&str>) -> anyhow::Result<String> {
-    project.name(given)?.context("there is no agent's project in this folder: name an agent with -a, or `frontdesk configure -e FILE`")
-}
-
-/// An agent that must be on the host.
-async fn hosted(client: &ControlClient, name: &str) -> anyhow::Result<AgentDocument> {
-    if let Some(agent) = client.agent(name).await? {
-        return Ok(agent);
-    }
-    let others = client.list_agents().await?.agents;
-    let others: Vec<_> = others.into_iter().map(|agent| agent.agent_runtime_name).collect();
-    bail!("the host has no agent {name} (it has: {}): `frontdesk launch -a {name}` launches it", others.join(", "));
-}
-
-/// Prints names and values in two columns.
-fn print_lines<N: AsRef<str>>(lines: &[(N, String)]) {
-    let width = lines.iter().map(|(name, _)| name.as_ref().len() + 1).max().unwrap_or(0).max(13);
-    for (name, value) in lines {
-        println!("{:<width$} {value}", format!("{}:", name.as_ref()));
-    }
-}
+#[cfg(feature = "host")]
+use of_host::{agent_name, block_on, hosted, print_lines};

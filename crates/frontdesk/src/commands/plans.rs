@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
 use frontdesk_control::{PlanDocument, PutPlanRequest, QuotaDocument, ThrottleDocument};
@@ -80,6 +81,9 @@ pub(crate) struct PlanArguments {
     /// The quota's period (UTC; a week begins on Sunday)
     #[arg(long, value_enum, default_value_t = Period::Day, requires = "quota")]
     period: Period,
+    /// Days by which the quota's periods begin later: 1 for weeks from Monday, 14 for months from the 15th
+    #[arg(long, value_name = "DAYS", default_value_t = 0, requires = "quota")]
+    offset: u8,
     /// No quota
     #[arg(long, conflicts_with = "quota")]
     no_quota: bool,
@@ -119,7 +123,7 @@ impl PlanArguments {
             Period::Week => "WEEK",
             Period::Month => "MONTH",
         };
-        let quota = self.quota.map(|limit| QuotaDocument { limit, period: period.to_owned() });
+        let quota = self.quota.map(|limit| QuotaDocument { limit, period: period.to_owned(), offset: self.offset });
         let mut method_throttles: BTreeMap<_, _> =
             self.method_throttles.into_iter().map(|(method, throttle)| (method, Some(throttle))).collect();
         method_throttles.extend(self.no_method_throttles.into_iter().map(|method| (method, None)));
@@ -159,7 +163,13 @@ pub(crate) fn run(command: PlansCommand, settings: &Settings) -> anyhow::Result<
                     println!("{}", table(&[plan]));
                 }
             }
-            PlansCommand::Update { plan, name, about } => println!("{}", table(&[client.update_plan(&plan, &about.request(name)).await?])),
+            PlansCommand::Update { plan, name, about } => {
+                let wanted = about.request(name);
+                if wanted == PutPlanRequest::default() {
+                    bail!("nothing to change: `frontdesk plans update --help` says what can be");
+                }
+                println!("{}", table(&[client.update_plan(&plan, &wanted).await?]));
+            }
             PlansCommand::Delete { plan } => {
                 client.delete_plan(&plan).await?;
                 println!("{plan} is deleted.");
@@ -178,6 +188,18 @@ pub(crate) fn run(command: PlansCommand, settings: &Settings) -> anyhow::Result<
     })
 }
 
+fn quota_in_words(quota: &QuotaDocument) -> String {
+    let words = format!("{} a {}", quota.limit, quota.period.to_lowercase());
+    match (quota.period.as_str(), usize::from(quota.offset)) {
+        (_, 0) => words,
+        ("WEEK", offset) => {
+            let days = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+            format!("{words} from {}", days[offset % 7])
+        }
+        (_, offset) => format!("{words} from day {}", offset + 1),
+    }
+}
+
 fn table(plans: &[PlanDocument]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(["ID", "NAME", "SPEED", "QUOTA", "STAGES", "KEYS"]);
@@ -186,8 +208,7 @@ fn table(plans: &[PlanDocument]) -> Table {
         let mut speeds = vec![plan.throttle.as_ref().map_or_else(|| "unlimited".to_owned(), speed)];
         let methods = plan.stages.iter().flat_map(|stage| &stage.throttle);
         speeds.extend(methods.map(|(method, throttle)| format!("{method} {}", speed(throttle))));
-        let quota = |quota: &QuotaDocument| format!("{} a {}", quota.limit, quota.period.to_lowercase());
-        let quota = plan.quota.as_ref().map_or_else(|| "none".to_owned(), quota);
+        let quota = plan.quota.as_ref().map_or_else(|| "none".to_owned(), quota_in_words);
         let stages: Vec<_> = plan.stages.iter().map(|stage| stage.stage.as_str()).collect();
         table.add_row([&plan.id, &plan.name, &speeds.join("\n"), &quota, &stages.join(", "), &plan.keys.to_string()]);
     }

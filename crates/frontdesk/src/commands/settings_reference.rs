@@ -23,5 +23,25 @@ pub(crate) fn page() -> String {
         };
         page.push_str(&format!("| `{}` | `{}` | {default} | {} |\n", setting.path, variable_of(setting.path), setting.help));
     }
+    page.push_str(TIMEOUTS);
     page
 }
+
+/// Why the timeouts are as they are.
+const TIMEOUTS: &str = "
+## How the timeouts fit together
+
+Each hop answers before the one in front of it gives up, so that a caller is told what happened and not only that time ran out. On one machine: 29 s at the
+gateway (`gateway.integration_timeout_ms`), 28 s in the proxy, 27 s in the agent. On AWS a cold start is added, which API Gateway counts and Lambda's timeout
+does not; it gets a second of its own:
+
+| hop | waits | from |
+|---|---|---|
+| API Gateway, `/invoke` | 29 s | `gateway.integration_timeout_ms`; more than 29000 only after AWS has raised the account's quota |
+| Lambda function | 28 s | `deploy.function_timeout_s`, at least a second less |
+| proxy in it | 27 s | a second before Lambda would end it |
+| agent | 26 s | told by the proxy with each call |
+
+`frontdesk deploy` refuses a `deploy.function_timeout_s` that is longer: a function of 60 s behind a gateway of 29 s works, and is paid for, after its caller has
+been sent away with 504. `/stream` has a function of its own, with `deploy.stream_timeout_s` (at most 900) for the whole stream.
+";

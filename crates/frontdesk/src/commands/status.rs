@@ -10,6 +10,9 @@ use crate::settings::Settings;
 /// The flags of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
+    #[cfg(feature = "deploy")]
+    #[command(flatten)]
+    on_aws: super::on_aws::OnAws,
     /// An agent [default: the project's; without one, the host]
     #[arg(short, long, value_name = "NAME")]
     agent: Option<String>,
@@ -23,6 +26,10 @@ pub(crate) struct StatusArguments {
 
 /// Asks and prints.
 pub(crate) fn run(arguments: &StatusArguments, settings: &Settings) -> anyhow::Result<()> {
+    #[cfg(feature = "deploy")]
+    if let Some(place) = arguments.on_aws.place()? {
+        return super::on_aws::status::run(place, arguments.json, settings);
+    }
     let project = if arguments.host { Project::None } else { Project::find()? };
     if let Some(name) = project.name(arguments.agent.as_deref())? {
         return of_agent(&name, &project, arguments, settings);

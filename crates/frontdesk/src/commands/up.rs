@@ -22,6 +22,9 @@ pub(crate) struct UpArguments {
     /// The FAQ: CSV with the header `question,answer`, JSON Lines, Markdown, or a folder of them
     #[arg(long, value_name = "FILE")]
     faq: Option<PathBuf>,
+    /// Name of the agent that answers at the endpoint, one that `frontdesk launch` brings to this host [default: the built-in FAQ agent]
+    #[arg(long, value_name = "NAME", conflicts_with = "faq")]
+    agent: Option<String>,
     /// Address of the public gateway; port 0 picks a free one [default: 127.0.0.1:8000]
     #[arg(long, value_name = "HOST:PORT")]
     gateway_listen: Option<String>,
@@ -37,7 +40,12 @@ impl UpArguments {
     /// The settings that the flags override.
     pub(crate) fn overrides(&self) -> Vec<Override> {
         let faq = self.faq.as_ref().map(|faq| faq.to_string_lossy().into_owned());
-        let flags = [("agent.faq", &faq), ("gateway.listen", &self.gateway_listen), ("control.listen", &self.control_listen)];
+        let flags = [
+            ("agent.faq", &faq),
+            ("gateway.agent", &self.agent),
+            ("gateway.listen", &self.gateway_listen),
+            ("control.listen", &self.control_listen),
+        ];
         flags.into_iter().filter_map(|(path, value)| Some((path, toml::Value::from(value.clone()?)))).collect()
     }
 }
@@ -52,7 +60,9 @@ pub(crate) fn run(arguments: &UpArguments, settings: Settings) -> anyhow::Result
         // Listened for from the beginning: who interrupts a slow start must not have to do it twice.
         let interrupted = agentcore::interrupted();
         tokio::pin!(interrupted);
-        check_faq(&settings.agent.faq)?;
+        if settings.gateway.agent.is_none() {
+            check_faq(&settings.agent.faq)?;
+        }
         let traces = TracesExport::from_environment(SERVICE_NAME)?;
         let metrics = MetricsExport::from_environment(SERVICE_NAME)?;
         let host = Host::set_up(&settings, traces.spans()).await?;
@@ -108,9 +118,11 @@ fn greeting(host: &Host, settings: &Settings) -> String {
         }
     }
     lines.push(format!("  Control     {}", run.control));
-    lines.push(format!("  Agent       {}", host.agent_runtime_arn));
-    lines.push(format!("  Model       {}", model_in_words(&model)));
-    lines.push(format!("  Search      {}", search_in_words(host.search, host.agent_is_busy(), settings)));
+    lines.push(format!("  Agent       {}", host.front_agent_in_words()));
+    if host.is_faq_in_front() {
+        lines.push(format!("  Model       {}", model_in_words(&model)));
+        lines.push(format!("  Search      {}", search_in_words(host.search, host.agent_is_busy(), settings)));
+    }
     lines.push(format!("  Usage plan  {}", host::usage_plan_in_words(settings)));
     lines.push(String::new());
     lines.push("Ask it something:".to_owned());

@@ -13,6 +13,9 @@ use crate::settings::Settings;
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct UsageArguments {
+    #[cfg(feature = "deploy")]
+    #[command(flatten)]
+    on_aws: super::on_aws::OnAws,
     #[command(subcommand)]
     command: Option<UsageCommand>,
     /// The first day (2026-12-31, UTC) [default: today]
@@ -48,8 +51,25 @@ pub(crate) enum UsageCommand {
     },
 }
 
+#[cfg(feature = "deploy")]
+impl UsageArguments {
+    /// What is wanted of the usage on AWS.
+    fn on_aws_wanted(&self) -> anyhow::Result<super::on_aws::usage::Wanted> {
+        if self.command.is_some() || self.actors {
+            anyhow::bail!("API Gateway knows no actors, and extends quotas in its console only");
+        }
+        let today = moments::today();
+        let (from, to) = (self.from.unwrap_or(today), self.to.unwrap_or(today));
+        Ok(super::on_aws::usage::Wanted { from: from.to_string(), to: to.to_string(), key: self.key.clone(), json: self.json })
+    }
+}
+
 /// Does it.
 pub(crate) fn run(arguments: &UsageArguments, settings: &Settings) -> anyhow::Result<()> {
+    #[cfg(feature = "deploy")]
+    if let Some(place) = arguments.on_aws.place()? {
+        return super::on_aws::usage::run(place, &arguments.on_aws_wanted()?, settings);
+    }
     let client = ControlClient::new(settings)?;
     super::block_on(async {
         if let Some(UsageCommand::Extend { key, by, plan }) = &arguments.command {
@@ -61,13 +81,18 @@ pub(crate) fn run(arguments: &UsageArguments, settings: &Settings) -> anyhow::Re
         let today = moments::today();
         let (from, to) = (arguments.from.unwrap_or(today), arguments.to.unwrap_or(today));
         let usage = client.usage(&from.to_string(), &to.to_string(), arguments.key.as_deref()).await?;
-        if arguments.json {
-            println!("{}", serde_json::to_string_pretty(&usage)?);
-        } else {
-            println!("{}", if arguments.actors { by_actor(&usage) } else { by_key(&usage) });
+        let is_empty = if arguments.actors { usage.actors.is_empty() } else { usage.keys.is_empty() };
+        match is_empty {
+            _ if arguments.json => println!("{}", serde_json::to_string_pretty(&usage)?),
+            true => println!("Nothing was counted from {from} to {to} (UTC){}.", of_key(arguments.key.as_deref())),
+            false => println!("{}", if arguments.actors { by_actor(&usage) } else { by_key(&usage) }),
         }
         Ok(())
     })
+}
+
+fn of_key(key: Option<&str>) -> String {
+    key.map(|key| format!(" for a key with the id or name {key}; `frontdesk keys list` names them all")).unwrap_or_default()
 }
 
 fn by_key(usage: &UsageDocument) -> Table {

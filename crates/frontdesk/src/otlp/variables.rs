@@ -21,6 +21,7 @@ pub(super) struct Signal {
 }
 
 pub(super) const TRACES: Signal = Signal { name: "TRACES", path: "traces" };
+#[cfg(feature = "host")]
 pub(super) const METRICS: Signal = Signal { name: "METRICS", path: "metrics" };
 
 /// Where a signal goes.

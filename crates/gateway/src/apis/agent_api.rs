@@ -25,6 +25,8 @@ pub struct AgentApi {
     pub proxy_arn: String,
     /// How long answers of `/invoke` are cached, in seconds; 0 for not at all. A stream never is.
     pub cache_ttl_s: u64,
+    /// How long the beginning of an answer of `/stream` may take, in milliseconds.
+    pub stream_timeout_ms: u64,
 }
 
 impl AgentApi {
@@ -100,6 +102,7 @@ impl AgentApi {
             http_method: Some("POST".to_owned()),
             uri: Some(uri),
             is_streaming,
+            timeout_ms: if is_streaming { self.stream_timeout_ms } else { *edit::TIMEOUT_MS.end() },
             ..edit::new_integration(IntegrationType::AwsProxy)
         };
         Method { api_key_required: true, integration: Some(integration), ..edit::new_method() }

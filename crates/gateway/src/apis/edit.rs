@@ -59,6 +59,7 @@ pub fn new_integration(kind: IntegrationType) -> Integration {
         kind,
         http_method: None,
         uri: None,
+        credentials: None,
         request_parameters: BTreeMap::new(),
         request_templates: BTreeMap::new(),
         passthrough_behavior: "WHEN_NO_MATCH".to_owned(),
@@ -261,6 +262,7 @@ mod tests {
             stage: "prod".to_owned(),
             proxy_arn: "arn:aws:lambda:us-east-1:0:function:f".to_owned(),
             cache_ttl_s: 0,
+            stream_timeout_ms: 29_000,
         }
         .empty(0)
     }

@@ -116,7 +116,7 @@ fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
 pub(super) mod tests {
     use super::*;
     use crate::admission::Now;
-    use crate::trace::Trace;
+    use frontdesk_trace::Trace;
     use http::{HeaderValue, Method, Request, StatusCode, Version};
 
     /// A request with something in every place that a mapping may read.

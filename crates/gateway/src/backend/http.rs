@@ -1,14 +1,14 @@
 //! Calls of other servers: the integrations HTTP_PROXY (the request as it is) and HTTP (what the mappings make of it).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use frontdesk_store::Integration;
+use bytes::{Bytes, BytesMut};
+use frontdesk_store::{Integration as Definition, IntegrationType};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -22,8 +22,9 @@ use super::facts::{Facts, query_pairs};
 use super::mapping::Source;
 use super::stream::TimedBody;
 use crate::answer::GatewayAnswer;
-use crate::integration::Body;
-use crate::path_tree::parameter_name;
+use crate::exchange::Exchange;
+use crate::integration::{Body, BoxError, Caller, Integration, IntegrationError, RoleArn};
+use crate::path_tree::{leads_out, parameter_name};
 
 /// API Gateway's bound on an answer that is not streamed.
 const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
@@ -31,9 +32,6 @@ const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection waits for its next request. Shorter than what common servers allow, so that they are seldom the ones who close.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// API Gateway's bounds on a streamed answer: between two pieces, and in all.
-const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-const STREAM_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// What a path's segment keeps as it is (RFC 3986, `pchar`).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -90,10 +88,27 @@ pub(crate) fn client() -> std::io::Result<HttpClient> {
     Ok(Client::builder(TokioExecutor::new()).pool_idle_timeout(POOL_IDLE_TIMEOUT).pool_timer(TokioTimer::new()).build(connector))
 }
 
+/// How requests get to a backend.
+pub(crate) enum Way {
+    /// By the pool of connections.
+    Network(Box<HttpClient>),
+    /// Through what speaks for a service of AWS, in the name of a role.
+    Service(Arc<dyn Integration>, RoleArn),
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Way::Network(_) => formatter.write_str("Network"),
+            Way::Service(_, role_arn) => formatter.debug_tuple("Service").field(role_arn).finish(),
+        }
+    }
+}
+
 /// A server behind a method, read once.
 #[derive(Debug)]
 pub(crate) struct HttpBackend {
-    client: HttpClient,
+    way: Way,
     /// `None` for the caller's.
     verb: Option<Method>,
     target: Target,
@@ -113,7 +128,7 @@ struct Mapped {
 
 /// Where a request goes.
 #[derive(Debug)]
-enum Target {
+pub(crate) enum Target {
     /// The same for every request.
     Fixed(Uri),
     /// Made for each one.
@@ -121,19 +136,14 @@ enum Target {
 }
 
 #[derive(Debug)]
-enum UriPiece {
+pub(crate) enum UriPiece {
     Text(String),
     Parameter { source: Source, is_greedy: bool },
     StageVariable(String),
 }
 
 impl HttpBackend {
-    pub(crate) fn compile(
-        integration: &Integration,
-        resource_path: &str,
-        client: HttpClient,
-        is_proxy: bool,
-    ) -> Result<HttpBackend, CompileError> {
+    pub(crate) fn compile(integration: &Definition, resource_path: &str, way: Way) -> Result<HttpBackend, CompileError> {
         let uri = integration.uri.as_deref().ok_or_else(|| CompileError("the integration has no uri".to_owned()))?;
         let (mut headers, mut query, mut path) = (Vec::new(), Vec::new(), HashMap::new());
         for (name, source) in &integration.request_parameters {
@@ -152,12 +162,12 @@ impl HttpBackend {
             None | Some("ANY") => None,
             Some(verb) => Some(verb.parse().map_err(|_| CompileError(format!("{verb} is no HTTP method")))?),
         };
-        let mapped = match is_proxy {
-            true => None,
-            false => Some(Mapped { bodies: RequestBodies::compile(integration)?, answer: AnswerPlan::compile(&integration.responses)? }),
+        let mapped = match integration.kind {
+            IntegrationType::HttpProxy => None,
+            _ => Some(Mapped { bodies: RequestBodies::compile(integration)?, answer: AnswerPlan::compile(&integration.responses)? }),
         };
         Ok(HttpBackend {
-            client,
+            way,
             verb,
             target: Target::compile(uri, resource_path, &path)?,
             headers,
@@ -168,18 +178,45 @@ impl HttpBackend {
         })
     }
 
-    /// Calls the server and answers as it does, or as the mappings say. `time_left` is the gateway's own bound.
+    /// Calls the server and answers as it does, or as the mappings say. `time_left` is the gateway's own bound for an answer that is not streamed.
     pub(crate) async fn call(&self, body: Bytes, facts: &Facts<'_>, time_left: Duration) -> Result<Response<Body>, GatewayAnswer> {
         let outgoing = self.request(body, facts)?;
-        let timeout = self.timeout.min(time_left);
+        let timeout = if self.is_streaming { self.timeout } else { self.timeout.min(time_left) };
         let calling = async {
-            let response = self.client.request(outgoing).await.map_err(|error| {
-                tracing::warn!(request_id = %facts.exchange.request_id, error = &error as &dyn std::error::Error, "backend failed");
-                GatewayAnswer::EndpointUnreachable
-            })?;
+            let response = self.send(outgoing, facts.exchange, timeout).await?;
             self.answer(response, facts).await
         };
         tokio::time::timeout(timeout, calling).await.unwrap_or(Err(GatewayAnswer::EndpointTimeout))
+    }
+
+    async fn send(
+        &self,
+        mut outgoing: Request<Full<Bytes>>,
+        exchange: &Exchange,
+        timeout: Duration,
+    ) -> Result<Response<Body>, GatewayAnswer> {
+        let request_id = exchange.request_id;
+        match &self.way {
+            Way::Network(client) => {
+                let answered = client.request(outgoing).await.map_err(|error| {
+                    tracing::warn!(%request_id, error = &error as &dyn std::error::Error, "backend failed");
+                    GatewayAnswer::EndpointUnreachable
+                });
+                Ok(answered?.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+            }
+            Way::Service(service, role_arn) => {
+                outgoing.extensions_mut().insert(role_arn.clone());
+                outgoing.extensions_mut().insert(Caller::of(exchange, self.is_streaming, timeout));
+                let outgoing = outgoing.map(|body| body.map_err(|never| match never {}).boxed_unsync());
+                service.call(outgoing).await.map_err(|error| match error {
+                    IntegrationError::TimedOut => GatewayAnswer::EndpointTimeout,
+                    IntegrationError::Failed(error) => {
+                        tracing::error!(%request_id, error = &*error as &dyn std::error::Error, "a service of AWS could not be called");
+                        GatewayAnswer::InternalServerError
+                    }
+                })
+            }
+        }
     }
 
     fn request(&self, body: Bytes, facts: &Facts<'_>) -> Result<Request<Full<Bytes>>, GatewayAnswer> {
@@ -198,6 +235,9 @@ impl HttpBackend {
         }
         // The key opens this door and is no business of what is behind it.
         headers.remove("x-api-key");
+        if matches!(self.way, Way::Service(..)) {
+            remove_what_the_role_says(&mut headers);
+        }
         self.introduce(&mut headers, facts);
         for (name, source) in &self.headers {
             if let Some(value) = source.value(facts).and_then(|value| HeaderValue::from_str(&value).ok()) {
@@ -230,13 +270,7 @@ impl HttpBackend {
     }
 
     fn uri(&self, facts: &Facts<'_>) -> Result<Uri, GatewayAnswer> {
-        let uri = match &self.target {
-            Target::Fixed(uri) => uri.clone(),
-            Target::Template(pieces) => {
-                let text: Option<String> = pieces.iter().map(|piece| piece.text(facts)).collect();
-                text.and_then(|text| text.parse().ok()).ok_or(GatewayAnswer::InternalServerError)?
-            }
-        };
+        let uri = self.target.uri(facts)?;
         let own = uri.query().unwrap_or_default();
         let mut pairs = String::from(own);
         let mut push = |text: &str| {
@@ -268,20 +302,19 @@ impl HttpBackend {
         Uri::from_parts(parts).map_err(|_| GatewayAnswer::InternalServerError)
     }
 
-    async fn answer(&self, response: Response<Incoming>, facts: &Facts<'_>) -> Result<Response<Body>, GatewayAnswer> {
+    async fn answer(&self, response: Response<Body>, facts: &Facts<'_>) -> Result<Response<Body>, GatewayAnswer> {
         let (mut parts, body) = response.into_parts();
         // What the backend speaks is its own business; the caller's connection has its own version.
         parts.version = Version::default();
         if self.is_streaming && self.mapped.is_none() {
             tidy(&mut parts.headers);
-            return Ok(Response::from_parts(parts, TimedBody::new(body, STREAM_IDLE_TIMEOUT, STREAM_TIMEOUT).boxed_unsync()));
+            return Ok(Response::from_parts(parts, TimedBody::new(body).boxed_unsync()));
         }
         // An answer is read to its end before it begins here, so that one that breaks off is an error and not half an answer.
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
+        let body = whole(body).await.map_err(|error| {
             tracing::warn!(request_id = %facts.exchange.request_id, error = &*error as &dyn std::error::Error, "backend's answer is not whole");
             GatewayAnswer::EndpointUnreachable
         })?;
-        let body = body.to_bytes();
         match &self.mapped {
             Some(mapped) => mapped.answer.answer(Some(parts.status), Some(&parts.headers), body, facts),
             None => {
@@ -293,11 +326,36 @@ impl HttpBackend {
     }
 }
 
+/// Reads an answer that must not be longer than API Gateway's bound.
+async fn whole(mut body: Body) -> Result<Bytes, BoxError> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if whole.len() + data.len() > ANSWER_BYTES_MAX {
+            return Err(format!("it is longer than {ANSWER_BYTES_MAX} bytes").into());
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
 /// Takes out what speaks of the connection: the headers that always do, and those that `Connection` names.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let named: Vec<HeaderName> = named.filter_map(|name| name.trim().parse().ok()).collect();
     for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+}
+
+/// Takes out what a role signs for, and what tells a service whose session a request belongs to: a caller has no say in either, unless the integration maps
+/// a header of its choice.
+fn remove_what_the_role_says(headers: &mut HeaderMap) {
+    let is_the_role_s = |name: &HeaderName| {
+        *name == header::AUTHORIZATION || ["x-amz-", "x-amzn-bedrock-agentcore-"].iter().any(|prefix| name.as_str().starts_with(prefix))
+    };
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_the_role_s(name)).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
 }
@@ -313,7 +371,22 @@ fn tidy(headers: &mut HeaderMap) {
 }
 
 impl Target {
-    fn compile(uri: &str, resource_path: &str, path: &HashMap<String, Source>) -> Result<Target, CompileError> {
+    /// The URL for a request.
+    ///
+    /// # Errors
+    /// [`GatewayAnswer::BadParameters`] for a value of the caller's that would name another place; [`GatewayAnswer::InternalServerError`] where what it is made of
+    /// is not there, or makes none.
+    pub(crate) fn uri(&self, facts: &Facts<'_>) -> Result<Uri, GatewayAnswer> {
+        match self {
+            Target::Fixed(uri) => Ok(uri.clone()),
+            Target::Template(pieces) => {
+                let text: String = pieces.iter().map(|piece| piece.text(facts)).collect::<Result<_, _>>()?;
+                text.parse().map_err(|_| GatewayAnswer::InternalServerError)
+            }
+        }
+    }
+
+    pub(crate) fn compile(uri: &str, resource_path: &str, path: &HashMap<String, Source>) -> Result<Target, CompileError> {
         let greedy = resource_path.rsplit('/').next().and_then(parameter_name).and_then(|name| name.strip_suffix('+'));
         let (mut pieces, mut rest) = (Vec::new(), uri);
         while let Some(open) = rest.find('{') {
@@ -344,17 +417,20 @@ impl Target {
 }
 
 impl UriPiece {
-    fn text(&self, facts: &Facts<'_>) -> Option<String> {
+    fn text(&self, facts: &Facts<'_>) -> Result<String, GatewayAnswer> {
+        let absent = GatewayAnswer::InternalServerError;
         match self {
-            UriPiece::Text(text) => Some(text.clone()),
-            UriPiece::StageVariable(name) => facts.stage_variable(name).map(str::to_owned),
-            UriPiece::Parameter { source, is_greedy: false } => {
-                source.value(facts).map(|value| utf8_percent_encode(&value, SEGMENT).to_string())
+            UriPiece::Text(text) => Ok(text.clone()),
+            UriPiece::StageVariable(name) => facts.stage_variable(name).map(str::to_owned).ok_or(absent),
+            UriPiece::Parameter { source, is_greedy } => {
+                let value = source.value(facts).ok_or(absent)?;
+                // Parts of the path were looked at when its method was found; a query or a header says what it likes.
+                if leads_out(&value) {
+                    return Err(GatewayAnswer::BadParameters);
+                }
+                let encode = |segment: &str| utf8_percent_encode(segment, SEGMENT).to_string();
+                Ok(if *is_greedy { value.split('/').map(encode).collect::<Vec<_>>().join("/") } else { encode(&value) })
             }
-            UriPiece::Parameter { source, is_greedy: true } => source.value(facts).map(|value| {
-                let segments: Vec<String> = value.split('/').map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()).collect();
-                segments.join("/")
-            }),
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use frontdesk_store::{ApiKeyId, QuotaExtension, QuotaPeriod, UsageCount, UsagePlanId};
+use frontdesk_store::{ApiKeyId, QuotaExtension, UsageCount, UsagePlanId};
 
 use crate::meter::Counted;
-use crate::quota::span_of;
+use crate::quota::{Calendar, SPAN_DAYS_MAX};
 
 /// What was counted before, by plan and key.
 #[derive(Debug, Default)]
@@ -30,8 +30,8 @@ impl CountedDays {
     }
 
     /// What a meter begins with.
-    pub(super) fn of(&self, plan_id: &UsagePlanId, key_id: &ApiKeyId, period: QuotaPeriod, today: u32) -> Counted {
-        let first_day = span_of(period, today).first_day;
+    pub(super) fn of(&self, plan_id: &UsagePlanId, key_id: &ApiKeyId, calendar: Calendar, today: u32) -> Counted {
+        let first_day = calendar.span(today).first_day;
         let days = self.used.get(&(plan_id.clone(), key_id.clone()));
         let used_in_period = days.map_or(0, |days| days.range(first_day..=today).map(|(_, used)| used).sum());
         let used_today = days.and_then(|days| days.get(&today)).copied().unwrap_or(0);
@@ -40,7 +40,7 @@ impl CountedDays {
     }
 }
 
-/// The first day of the longest period that today lies in.
+/// No period that today lies in began before this day.
 pub(crate) fn first_that_counts(today: u32) -> u32 {
-    span_of(QuotaPeriod::Month, today).first_day.min(span_of(QuotaPeriod::Week, today).first_day)
+    today.saturating_sub(SPAN_DAYS_MAX - 1)
 }

@@ -41,11 +41,11 @@ pub enum ImportError {
 
 /// A line of the file.
 #[derive(Debug)]
-struct Row {
+pub(crate) struct Row {
     line: u64,
-    value: SecretText,
-    about: ApiKeyChange,
-    plans: Vec<String>,
+    pub(crate) value: SecretText,
+    pub(crate) about: ApiKeyChange,
+    pub(crate) plans: Vec<String>,
 }
 
 impl KeyService {
@@ -80,7 +80,7 @@ fn plan_named(plans: &[UsagePlan], id_or_name: &str, line: u64) -> Result<UsageP
     named.map(|plan| plan.id.clone()).ok_or_else(reason)
 }
 
-fn read(file: &[u8]) -> Result<Vec<Row>, ImportError> {
+pub(crate) fn read(file: &[u8]) -> Result<Vec<Row>, ImportError> {
     // A byte-order mark is what spreadsheets put in front.
     let file = file.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(file);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);

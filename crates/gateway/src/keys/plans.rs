@@ -6,6 +6,7 @@ use frontdesk_store::{ApiKeyId, PlanStage, Quota, StageRef, Throttle, UsagePlan,
 
 use super::{KeyService, KeyServiceError, PLANS_MAX};
 use crate::key;
+use crate::quota::Calendar;
 
 /// What of a plan may be changed. A field of `None` stays as it is; an inner `None` takes the limit away.
 #[derive(Debug, Clone, Default)]
@@ -169,6 +170,7 @@ fn apply(plan: &mut UsagePlan, change: PlanChange) -> Result<(), KeyServiceError
             return Err(KeyServiceError::Invalid(format!("the rate limit {} is not a number of 0 or more", throttle.rate_limit)));
         }
     }
+    Calendar::of(plan.quota).check().map_err(KeyServiceError::Invalid)?;
     if plan.name.trim().is_empty() {
         return Err(KeyServiceError::Invalid("a usage plan needs a name".to_owned()));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use frontdesk_store::{ActorCount, ApiKeyId, QuotaExtension, UsageCount, UsagePlan, UsagePlanId};
 
 use super::{KeyService, KeyServiceError};
-use crate::quota::{day_of, span_of};
+use crate::quota::{Calendar, SPAN_DAYS_MAX, day_of};
 
 /// The most days that its faces let one report of usage cover.
 pub const USAGE_DAYS_MAX: u32 = 400;
@@ -68,7 +68,7 @@ impl KeyService {
         let name_of = |key_id: &ApiKeyId| names.get(key_id).cloned().unwrap_or_default();
 
         // From the longest period's beginning: what is left at the end of a day depends on the days before it.
-        let since = span_of(frontdesk_store::QuotaPeriod::Month, first).first_day.min(first.saturating_sub(6));
+        let since = first.saturating_sub(SPAN_DAYS_MAX - 1);
         let mut counts: BTreeMap<(u32, UsagePlanId, ApiKeyId), u64> = BTreeMap::new();
         for UsageCount { plan_id, key_id, day, used } in self.store.usage_between(since, last)? {
             counts.insert((day, plan_id, key_id), used);
@@ -95,7 +95,7 @@ impl KeyService {
         for ((day, plan_id, key_id), used) in counts.iter().filter(|((day, _, key_id), _)| *day >= first && is_wanted(key_id)) {
             let plan = plans.get(plan_id);
             let remaining = plan.and_then(|plan| plan.quota).map(|quota| {
-                let first_day = span_of(quota.period, *day).first_day;
+                let first_day = Calendar::of(Some(quota)).span(*day).first_day;
                 let of_period = (first_day..=*day).filter_map(|day| counts.get(&(day, plan_id.clone(), key_id.clone()))).sum::<u64>();
                 let granted = extra.get(&(plan_id.clone(), key_id.clone(), first_day)).copied().unwrap_or(0);
                 quota.limit.saturating_add(granted).saturating_sub(of_period)
@@ -140,7 +140,7 @@ impl KeyService {
         let today = day_of(now_unix);
         let state = self.lock();
         let meter = state.meters.get(&(plan.id.clone(), key.id.clone())).ok_or_else(|| KeyServiceError::NoSuchKey(key.name.clone()))?;
-        let period_day = span_of(meter.period, today).first_day;
+        let period_day = meter.calendar.span(today).first_day;
         let (plan_id, key_id) = (plan.id.clone(), key.id.clone());
         let granted = self.store.add_quota_extension(&QuotaExtension { plan_id, key_id, period_day, extra })?;
         meter.set_extra(granted, today);

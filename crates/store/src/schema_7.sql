@@ -1,4 +1,4 @@
--- The schema of Frontdesk's database, from version 5 to version 6: IAM's users, groups, roles, managed policies and access keys.
+-- The schema of Frontdesk's database, from version 6 to version 7: IAM's users, groups, roles, managed policies and access keys.
 
 -- A user, group or role (`Identity`, JSON) with its inline policies and the ARNs of the attached ones. Names have no case.
 -- kind: 'user' | 'group' | 'role'.

@@ -1,7 +1,7 @@
 //! One trace from the caller to the agent, in the two forms that tools read: W3C trace context (<https://www.w3.org/TR/trace-context/>) and X-Ray's header
 //! (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>). A trace id is the same 128 bits in both.
 
-use frontdesk_trace::{SpanContext, Spans};
+use crate::{SpanContext, Spans};
 use http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub struct Trace {
     /// `X-Amzn-Trace-Id`: `Root=1-{8 hex digits of the time}-{24 hex digits}`, with whatever the caller wrote behind it.
     pub amzn_trace_id: String,
-    /// The gateway's own span, which `traceparent` names to those behind it.
+    /// The span of whoever reads the headers (the gateway, the Lambda function), which `traceparent` names to those behind it.
     pub span: SpanContext,
     /// The caller's span, if its `traceparent` was sound.
     pub parent: Option<SpanContext>,

@@ -1,0 +1,345 @@
+//! `frontdesk deploy`: the same agent on AWS, with one command that can be repeated, previewed and undone.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use frontdesk_deploy::call::{Account, Aws};
+use frontdesk_deploy::costs::{self, Month};
+use frontdesk_deploy::deployer::{Deployer, Outcome, Progress, Wanted, images, stacks::Stack};
+use frontdesk_deploy::running::keys;
+use frontdesk_deploy::stack::{self, Model, StackName, StackSettings, outputs};
+use frontdesk_deploy::{image, policy};
+
+use super::on_aws::AwsArguments;
+use crate::control_client::ControlClient;
+use crate::deployment::{self, differences};
+use crate::run_file::RunFile;
+use crate::settings::Settings;
+
+/// What the endpoint is asked when it is new.
+const QUESTION: &str = "How do I activate roaming?";
+
+/// What may be printed instead of deployed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Printed {
+    /// The CloudFormation template, for a pipeline of your own
+    Template,
+    /// The IAM policy that whoever deploys needs
+    Policy,
+}
+
+/// The flags of `deploy`.
+#[derive(Debug, Args)]
+pub(crate) struct DeployArguments {
+    #[command(flatten)]
+    aws: AwsArguments,
+    /// Say what would change and what it costs; change nothing
+    #[arg(long)]
+    plan: bool,
+    /// Print something and call nobody
+    #[arg(long, value_name = "WHAT", conflicts_with = "plan")]
+    print: Option<Printed>,
+    /// The Linux executable for arm64 that both images are made of [default: this one]
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    agent_binary: Option<PathBuf>,
+    /// The agent's image, where it is in ECR already: nothing is built
+    #[arg(long, value_name = "URI", requires = "proxy_image")]
+    image: Option<String>,
+    /// The proxy's image, where it is in ECR already
+    #[arg(long, value_name = "URI", requires = "image")]
+    proxy_image: Option<String>,
+    /// Another registry's host, which plays ECR's for the push
+    #[arg(long, value_name = "HOST", hide = true)]
+    push_to: Option<String>,
+    /// Deploy although API Gateway does some things otherwise that are in use here
+    #[arg(long)]
+    accept_differences: bool,
+    /// What the endpoint is asked, as proof that it works
+    #[arg(long, default_value = QUESTION)]
+    question: String,
+    /// Ask the endpoint nothing
+    #[arg(long, conflicts_with = "question")]
+    no_question: bool,
+    /// Requests a month, for the estimate of `--plan`
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    requests: u64,
+    /// File that the endpoint and its key are written to, for `source`
+    #[arg(long, value_name = "FILE", default_value = "api-gateway-config.env")]
+    config_env: PathBuf,
+}
+
+/// Deploys.
+pub(crate) fn run(arguments: &DeployArguments, settings: &Settings) -> anyhow::Result<()> {
+    let stack_settings = deployment::stack_settings(settings)?;
+    // Made once before anything is done: it may not fit.
+    let template = stack::template(&stack_settings)?.to_json();
+    match arguments.print {
+        Some(Printed::Template) => print!("{template}"),
+        Some(Printed::Policy) => println!("{:#}", policy::document(&stack_settings.name)),
+        None => return super::block_on(deploy(arguments, settings, stack_settings)),
+    }
+    Ok(())
+}
+
+async fn deploy(arguments: &DeployArguments, settings: &Settings, mut stack_settings: StackSettings) -> anyhow::Result<()> {
+    let aws = arguments.aws.connect(settings).await?;
+    let deployer = Deployer { aws: &aws, pause: arguments.aws.pause() };
+    // Region and account before anything else: the wrong account is the dearest mistake.
+    let account = deployer.account().await?;
+    tell_where(&account, &aws, &stack_settings);
+    tell_differences(arguments, settings).await?;
+    deployer.inspect(&stack_settings.name).await?;
+    let images = Images::new(arguments, settings, &deployer, &account, &stack_settings.name).await?;
+    if let Some(repository) = repository_of(&images.agent) {
+        repository.clone_into(&mut stack_settings.agent_repository);
+    }
+    let template = stack::template(&stack_settings)?.to_json();
+    let mut progress = Shown::default();
+    let mut parameters = vec![(stack::AGENT_IMAGE, images.agent), (stack::PROXY_IMAGE, images.proxy)];
+    if let Model::WithKey { key_variable } = &stack_settings.model {
+        let arn = match &settings.deploy.model_key_secret_arn {
+            Some(arn) => arn.clone(),
+            // A plan makes nothing: what the secret's ARN will be is not known before it is there.
+            None if arguments.plan => planned_secret_arn(&account, &aws, &stack_settings),
+            None => {
+                let key = deployment::model_key(key_variable)?;
+                deployer.store_key(&stack_settings.name, &key, &mut |event| progress.show(event)).await?
+            }
+        };
+        parameters.push((stack::MODEL_KEY_SECRET, arn));
+    }
+    let wanted = Wanted { name: &stack_settings.name, template: &template, parameters };
+    if arguments.plan {
+        let changes = deployer.plan(&wanted).await?;
+        progress.show(Progress::Planned(&changes));
+        print!("\n{}", costs::text(&month(arguments, &stack_settings)));
+        return Ok(());
+    }
+    let outcome = deployer.deploy(&wanted, &mut |event| progress.show(event)).await?;
+    if let Outcome::Unchanged(stack) = &outcome {
+        println!("The stack {} is unchanged.", stack.name);
+    }
+    let stack = outcome.stack();
+    let key = keys::with_value(&aws, stack.output(outputs::API_KEY_ID)?).await?.value;
+    write_config(&arguments.config_env, &config_env(stack, &key, &aws, &account)?)?;
+    println!("\nConfiguration saved to {}\n", arguments.config_env.display());
+    print!("{}", summary(stack, &key, &stack_settings)?);
+    if !arguments.no_question {
+        let endpoint = stack.output(outputs::ENDPOINT)?;
+        println!("\nAsking: {}", arguments.question);
+        let answer = deployer.ask(endpoint, &key, &arguments.question, &mut |event| progress.show(event)).await?;
+        println!("Answer: {answer}");
+    }
+    Ok(())
+}
+
+fn tell_where(account: &Account, aws: &Aws, settings: &StackSettings) {
+    let mut lines = vec![
+        ("Account", account.id.clone()),
+        ("As", account.arn.clone()),
+        ("Region", aws.region().to_owned()),
+        ("Stack", settings.name.to_string()),
+    ];
+    if let Some(endpoint) = aws.endpoint() {
+        lines.push(("Endpoint", endpoint.to_owned()));
+    }
+    let model = match &settings.model {
+        Model::Keyless => "built in, or without a key".to_owned(),
+        Model::Bedrock { id } => format!("{id} on Amazon Bedrock, by the agent's role"),
+        Model::WithKey { key_variable } => format!("with {key_variable} from Secrets Manager"),
+    };
+    lines.push(("Model", model));
+    super::print_lines(&lines);
+}
+
+/// Says what API Gateway does otherwise, and stops where that is in use and not accepted.
+async fn tell_differences(arguments: &DeployArguments, settings: &Settings) -> anyhow::Result<()> {
+    let keys = match RunFile::find(settings) {
+        Ok(_) => ControlClient::new(settings)?.list_keys().await.ok().map(|list| list.keys),
+        Err(_) => None,
+    };
+    let found = differences::differences(settings, keys.as_deref());
+    println!("\nOn AWS otherwise than here:");
+    for difference in &found {
+        let mark = if difference.is_in_use { "!" } else { "-" };
+        println!("  {mark} {}: {}", difference.what, difference.on_aws);
+    }
+    println!();
+    let count = found.iter().filter(|difference| difference.is_in_use).count();
+    if count > 0 && !arguments.accept_differences {
+        bail!("{count} of these are in use here (marked !): --accept-differences deploys without them. Nothing was changed");
+    }
+    Ok(())
+}
+
+/// Where the two images are, or will be.
+struct Images {
+    agent: String,
+    proxy: String,
+}
+
+impl Images {
+    /// The images that were named; otherwise builds both, and for more than a plan pushes them.
+    async fn new(
+        arguments: &DeployArguments,
+        settings: &Settings,
+        deployer: &Deployer<'_>,
+        account: &Account,
+        stack: &StackName,
+    ) -> anyhow::Result<Images> {
+        if let (Some(agent), Some(proxy)) = (&arguments.image, &arguments.proxy_image) {
+            return Ok(Images { agent: agent.clone(), proxy: proxy.clone() });
+        }
+        let mut uris = Vec::new();
+        for (part, spec) in deployment::image_specs(settings, arguments.agent_binary.as_deref())? {
+            let folder = settings.data_dir.join("images").join(part.name());
+            let image = image::build(&spec, &folder, &|_| {})?;
+            let new: Vec<_> = image.layers.iter().filter(|layer| !layer.is_reused).map(|layer| layer.name).collect();
+            let new = if new.is_empty() { "all layers as before".to_owned() } else { format!("new layers: {}", new.join(", ")) };
+            println!("Image of the {}: {:.1} MB, {new}", part.name(), megabytes(image.size()));
+            if arguments.plan {
+                uris.push(images::planned_uri(account, deployer.aws.region(), stack, part, &image));
+                continue;
+            }
+            let stored = deployer.store_image(stack, part, &image, arguments.push_to.as_deref(), &|_| {}).await?;
+            match &stored.pushed {
+                Some(pushed) if pushed.bytes_sent > 0 => println!("  pushed {:.3} MB", megabytes(pushed.bytes_sent)),
+                _ => println!("  is in the registry already"),
+            }
+            uris.push(stored.uri);
+        }
+        let mut uris = uris.into_iter();
+        let mut next = || uris.next().context("there are two images");
+        Ok(Images { agent: next()?, proxy: next()? })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people, to a thousandth")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// The repository of an image's URI: what is between its registry and its tag or digest.
+fn repository_of(image: &str) -> Option<&str> {
+    let (_registry, rest) = image.split_once('/')?;
+    let rest = rest.split_once('@').map_or(rest, |(repository, _digest)| repository);
+    Some(rest.rsplit_once(':').map_or(rest, |(repository, _tag)| repository))
+}
+
+fn planned_secret_arn(account: &Account, aws: &Aws, settings: &StackSettings) -> String {
+    format!("arn:{}:secretsmanager:{}:{}:secret:{}-planned", account.partition(), aws.region(), account.id, settings.name.secret())
+}
+
+fn month(arguments: &DeployArguments, settings: &StackSettings) -> Month {
+    Month {
+        requests: arguments.requests,
+        answer_s: 2.0,
+        cpu_s: 0.1,
+        requests_per_session: 4.0,
+        idle_session_s: settings.idle_session_s,
+        agent_gb: 0.25,
+        function_memory_mb: settings.function_memory_mb,
+        log_bytes: 2000.0,
+        image_gb: 0.2,
+        has_secret: settings.model.needs_key(),
+    }
+}
+
+/// The file that the guide has its readers write: `source` it, and its commands run.
+fn config_env(stack: &Stack, key: &str, aws: &Aws, account: &Account) -> anyhow::Result<String> {
+    let output = |name| stack.output(name);
+    Ok(format!(
+        "# API Gateway Configuration\nexport API_ID=\"{}\"\nexport API_ENDPOINT=\"{}\"\nexport API_KEY=\"{key}\"\nexport API_KEY_ID=\"{}\"\n\
+         export USAGE_PLAN_ID=\"{}\"\n\n# Lambda Configuration\nexport LAMBDA_FUNCTION=\"{}\"\nexport LAMBDA_ARN=\"{}\"\n\n\
+         # AgentCore Configuration\nexport AGENT_ARN=\"{}\"\nexport AWS_REGION=\"{}\"\nexport AWS_ACCOUNT_ID=\"{}\"\n",
+        output(outputs::API_ID)?,
+        output(outputs::ENDPOINT)?,
+        output(outputs::API_KEY_ID)?,
+        output(outputs::USAGE_PLAN_ID)?,
+        output(outputs::FUNCTION)?,
+        output(outputs::FUNCTION_ARN)?,
+        output(outputs::AGENT_ARN)?,
+        aws.region(),
+        account.id,
+    ))
+}
+
+/// Writes the file so that only its owner can read it: it holds the key.
+fn write_config(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let write = || {
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        // An older file keeps its mode when it is opened.
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())
+    };
+    write().with_context(|| format!("failed to write {}", path.display()))
+}
+
+/// What the guide prints in the end.
+fn summary(stack: &Stack, key: &str, settings: &StackSettings) -> anyhow::Result<String> {
+    let rate = match settings.each_key.rate_limit {
+        rate if rate > 0.0 => format!("{rate} req/s (burst: {})", settings.each_key.burst_limit),
+        _ => "none".to_owned(),
+    };
+    let quota = settings
+        .quota
+        .as_ref()
+        .map_or_else(|| "none".to_owned(), |quota| format!("{} requests a {}", quota.limit, quota.period.to_lowercase()));
+    Ok(format!(
+        "Summary:\n  - API Endpoint: {}\n  - API Key: {key}\n  - Rate Limit: {rate}\n  - Quota: {quota}\n",
+        stack.output(outputs::ENDPOINT)?
+    ))
+}
+
+/// Shows what happens, a line each; a resource that is under way is only shown where somebody watches.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    done: usize,
+}
+
+impl Shown {
+    pub(crate) fn show(&mut self, progress: Progress<'_>) {
+        match progress {
+            Progress::RemovingFailedStack(name) => {
+                println!("The first creation of {name} has failed before: what is left of it is removed")
+            }
+            Progress::KeyStored(name) => println!("The model provider's key is in the secret {name}"),
+            Progress::Planned([]) => println!("No resource changes."),
+            Progress::Planned(changes) => {
+                println!("Changes:");
+                for change in changes {
+                    let replaced =
+                        change.replacement.as_deref().filter(|replacement| *replacement == "True").map_or("", |_| " (made anew)");
+                    println!("  {:<7} {:<28} {}{replaced}", change.action, change.resource, change.kind);
+                }
+            }
+            Progress::Happened(event) => {
+                let is_under_way = event.status.ends_with("_IN_PROGRESS");
+                if event.status.ends_with("_COMPLETE") && !event.is_of_stack() {
+                    self.done += 1;
+                }
+                if !is_under_way || event.is_of_stack() || std::io::stdout().is_terminal() {
+                    let reason = event.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                    println!("  {:>3} {:<36} {:<28} {}{reason}", self.done, event.status, event.resource, event.kind);
+                }
+            }
+            Progress::NotYet(said) => println!("  not yet: {said}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_names_its_repository() {
+        let check = |image: &str, expected: &str| assert_eq!(repository_of(image), Some(expected));
+        check("123456789012.dkr.ecr.eu-west-1.amazonaws.com/faq/agent@sha256:ab", "faq/agent");
+        check("123456789012.dkr.ecr.eu-west-1.amazonaws.com/faq/agent:v1", "faq/agent");
+        check("127.0.0.1:5000/agent", "agent");
+    }
+}

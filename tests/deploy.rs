@@ -1,0 +1,159 @@
+//! `deploy` and `undeploy` as a user runs them: against moto, and the template before the linters.
+
+use std::path::Path;
+
+use frontdesk_tests::moto::Moto;
+use tokio::process::Command;
+
+const IMAGES: [&str; 4] = [
+    "--image",
+    "123456789012.dkr.ecr.eu-west-1.amazonaws.com/faq-desk/agent@sha256:aa",
+    "--proxy-image",
+    "123456789012.dkr.ecr.eu-west-1.amazonaws.com/faq-desk/proxy@sha256:bb",
+];
+
+/// What a command printed, and whether it went well.
+struct Ran {
+    succeeded: bool,
+    printed: String,
+}
+
+async fn run(folder: &Path, program: &str, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", folder);
+    command.env("AWS_ACCESS_KEY_ID", "testing").env("AWS_SECRET_ACCESS_KEY", "testing").env("AWS_REGION", "eu-west-1");
+    let ran = command.output().await.unwrap();
+    let printed = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+    Ran { succeeded: ran.status.success(), printed }
+}
+
+async fn frontdesk(folder: &Path, arguments: &[&str]) -> Ran {
+    run(folder, env!("CARGO_BIN_EXE_frontdesk"), arguments).await
+}
+
+fn settings(folder: &Path, more: &str) {
+    std::fs::write(folder.join("frontdesk.toml"), format!("[deploy]\nstack_name = \"faq-desk\"\n{more}")).unwrap();
+}
+
+async fn deploy(folder: &Path, moto: &Moto, more: &[&str]) -> Ran {
+    let mut arguments = vec!["deploy", "--endpoint", &moto.url, "--pause-ms", "10", "--no-question"];
+    arguments.extend(IMAGES);
+    arguments.extend(more);
+    frontdesk(folder, &arguments).await
+}
+
+/// A call of the aws CLI, as JSON.
+async fn aws(folder: &Path, moto: &Moto, arguments: &[&str]) -> serde_json::Value {
+    let mut all = vec!["--endpoint-url", &moto.url, "--output", "json"];
+    all.extend(arguments);
+    let ran = run(folder, "aws", &all).await;
+    assert!(ran.succeeded, "aws {arguments:?}: {}", ran.printed);
+    serde_json::from_str(&ran.printed).unwrap()
+}
+
+#[tokio::test]
+async fn a_stack_is_planned_made_left_alone_changed_and_removed() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start());
+    let folder = folder.path();
+    settings(folder, "");
+
+    let planned = deploy(folder, &moto, &["--plan"]).await;
+    assert!(planned.succeeded, "{}", planned.printed);
+    for part in ["Account:", "123456789012", "eu-west-1", "AWS::BedrockAgentCore::Runtime", "Estimated cost", "together"] {
+        assert!(planned.printed.contains(part), "the plan lacks {part}:\n{}", planned.printed);
+    }
+    assert!(aws(folder, &moto, &["lambda", "list-functions"]).await["Functions"].as_array().unwrap().is_empty());
+
+    let made = deploy(folder, &moto, &[]).await;
+    assert!(made.succeeded, "{}", made.printed);
+    let functions = aws(folder, &moto, &["lambda", "list-functions"]).await;
+    let mut names: Vec<_> =
+        functions["Functions"].as_array().unwrap().iter().map(|function| function["FunctionName"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["faq-desk-proxy", "faq-desk-stream-proxy"]);
+    let stacks = aws(folder, &moto, &["cloudformation", "describe-stacks", "--stack-name", "faq-desk"]).await;
+    assert_eq!(stacks["Stacks"][0]["Tags"][0], serde_json::json!({ "Key": "made-by", "Value": "frontdesk" }));
+
+    let unchanged = deploy(folder, &moto, &[]).await;
+    assert!(unchanged.succeeded && unchanged.printed.contains("The stack faq-desk is unchanged."), "{}", unchanged.printed);
+
+    settings(folder, "function_memory_mb = 512\n");
+    let changed = deploy(folder, &moto, &[]).await;
+    assert!(changed.succeeded && changed.printed.contains("Modify  Proxy"), "{}", changed.printed);
+    let functions = aws(folder, &moto, &["lambda", "list-functions"]).await;
+    assert!(functions["Functions"].as_array().unwrap().iter().all(|function| function["MemorySize"] == 512), "{functions}");
+
+    let unasked = frontdesk(folder, &["undeploy", "--endpoint", &moto.url, "--pause-ms", "10"]).await;
+    assert!(!unasked.succeeded && unasked.printed.contains("--yes"), "{}", unasked.printed);
+    let removed = frontdesk(folder, &["undeploy", "--endpoint", &moto.url, "--pause-ms", "10", "--yes"]).await;
+    assert!(removed.succeeded && removed.printed.contains("Removed: stack faq-desk"), "{}", removed.printed);
+    assert!(aws(folder, &moto, &["lambda", "list-functions"]).await["Functions"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_stack_that_was_made_otherwise_is_left_alone() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start());
+    let folder = folder.path();
+    settings(folder, "");
+    let template = r#"{"Resources":{"Theirs":{"Type":"AWS::SNS::Topic"}}}"#;
+    aws(folder, &moto, &["cloudformation", "create-stack", "--stack-name", "faq-desk", "--template-body", template]).await;
+    for ran in [deploy(folder, &moto, &[]).await, frontdesk(folder, &["undeploy", "--endpoint", &moto.url, "--yes"]).await] {
+        assert!(!ran.succeeded && ran.printed.contains("was not made by frontdesk"), "{}", ran.printed);
+    }
+    let topics = aws(folder, &moto, &["sns", "list-topics"]).await;
+    assert_eq!(topics["Topics"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_aws_does_otherwise_is_told_first_and_refused_unless_accepted() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start());
+    let folder = folder.path();
+    settings(folder, "[gateway]\ncache_ttl_s = 60\n");
+    let refused = deploy(folder, &moto, &[]).await;
+    assert!(!refused.succeeded, "{}", refused.printed);
+    for part in ["! answers are cached", "--accept-differences", "Nothing was changed", "RateLimit"] {
+        assert!(refused.printed.contains(part), "{part} is not in\n{}", refused.printed);
+    }
+    let stacks = aws(folder, &moto, &["cloudformation", "list-stacks"]).await;
+    assert!(stacks["StackSummaries"].as_array().unwrap().is_empty());
+    assert!(deploy(folder, &moto, &["--accept-differences", "--plan"]).await.succeeded);
+}
+
+#[tokio::test]
+async fn settings_that_do_not_fit_aws_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = async |more: &str, word: &str| {
+        settings(folder.path(), more);
+        let ran = frontdesk(folder.path(), &["deploy", "--print", "template"]).await;
+        assert!(!ran.succeeded && ran.printed.contains(word), "{more}: {}", ran.printed);
+    };
+    // The guide's.
+    check("function_timeout_s = 60", "deploy.function_timeout_s is 60").await;
+    check("log_retention_days = 31", "deploy.log_retention_days is 31").await;
+    check("alarm_address = \"nobody\"", "deploy.alarm_address").await;
+    check("session_s_max = 60", "deploy.idle_session_s is 900").await;
+    check("[gateway]\nstage = \"my-stage\"", "gateway.stage is \"my-stage\"").await;
+    check("[access_log]\nformat = \"$context.status\"", "$context.requestId").await;
+    check("[agent]\nmodel = \"openai:x\"\nbase_url = \"http://localhost:11434/v1\"", "agent.base_url").await;
+}
+
+/// The template as printed, with a model that needs a key, an address for alarms and each format of the access log.
+#[tokio::test]
+async fn the_linters_find_nothing_in_the_template() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (number, format) in ["json", "clf"].into_iter().enumerate() {
+        let more = format!("model = \"groq:x\"\nalarm_address = \"ops@lauki.example\"\n[access_log]\nformat = \"{format}\"\n");
+        settings(folder, &more);
+        let printed = frontdesk(folder, &["deploy", "--print", "template"]).await;
+        assert!(printed.succeeded, "{}", printed.printed);
+        let file = format!("template-{number}.json");
+        std::fs::write(folder.join(&file), &printed.printed).unwrap();
+        let linted = run(folder, "cfn-lint", &["--regions", "us-east-1", "eu-central-1", "--", &file]).await;
+        assert!(linted.succeeded && linted.printed.trim().is_empty(), "{}", linted.printed);
+        let judged = run(folder, "cfripper", &[&file, "--format", "json", "--resolve"]).await;
+        let verdict = judged.printed.lines().find(|line| line.starts_with("{\"exceptions\"")).unwrap_or(&judged.printed);
+        assert_eq!(verdict, r#"{"exceptions":[],"failures":[]}"#, "{}", judged.printed);
+    }
+}
