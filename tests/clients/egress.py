@@ -1,12 +1,14 @@
-"""Asks agents with a network of their own what they reach, by themselves and through the host's relay.
+"""Asks agents with a network of their own what they reach, by themselves and through the host's relay; and agents of a host that is root which users they are.
 
 The environment names the host: AWS_ENDPOINT_URL and the root's credentials, GATEWAY for its other door, AGENT for the agents' program, RELAYED for whether there is a
-relay.
+relay. The argument names the part to play.
 """
 
 import json
 import os
+import shutil
 import sys
+import tempfile
 import urllib.parse
 
 import boto3
@@ -24,9 +26,9 @@ def expect(what, seen, wanted):
         sys.exit(f"{what}: saw {seen!r}, wanted {wanted!r}")
 
 
-def launch(name, isolation):
-    readable = [sys.prefix, sys.base_prefix, os.path.dirname(AGENT)]
-    wanted = {"program": {"executable": sys.executable, "arguments": ["-u", AGENT], "readable": readable}, "isolation": isolation}
+def launch(name, isolation, executable=sys.executable, agent=AGENT):
+    readable = [os.path.dirname(agent), *([sys.prefix, sys.base_prefix] if executable == sys.executable else [])]
+    wanted = {"program": {"executable": executable, "arguments": ["-u", agent], "readable": readable}, "isolation": isolation}
     url = f"{ENDPOINT}/_frontdesk/agents/{name}"
     request = AWSRequest("PUT", url, data=json.dumps(wanted), headers={"content-type": "application/json"})
     SigV4Auth(boto3.Session().get_credentials(), "frontdesk", REGION).add_auth(request)
@@ -35,13 +37,36 @@ def launch(name, isolation):
     return answer.json()["agentRuntimeArn"]
 
 
-def reach(arn, host, port):
-    payload = json.dumps({"do": "reach", "host": host, "port": port})
-    answer = boto3.client("bedrock-agentcore").invoke_agent_runtime(agentRuntimeArn=arn, payload=payload, runtimeSessionId="e" * 40)
+def ask(arn, session="e" * 40, **wanted):
+    data = boto3.client("bedrock-agentcore")
+    answer = data.invoke_agent_runtime(agentRuntimeArn=arn, payload=json.dumps(wanted), runtimeSessionId=session)
     return json.loads(answer["response"].read())
 
 
-def main():
+def reach(arn, host, port):
+    return ask(arn, do="reach", host=host, port=port)
+
+
+def users():
+    """Where the host is root, each session has a user of its own, if its program is open to others."""
+    python = os.path.realpath(shutil.which("python3", path="/usr/bin:/usr/local/bin:/bin"))
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        copied = shutil.copy(AGENT, folder)
+        os.chmod(copied, 0o644)
+        for isolation in ["process", "namespace"]:
+            arn = launch(f"open_{isolation}", isolation, python, copied)
+            seen = [ask(arn, letter * 40)["uid"] for letter in "abc"]
+            if os.geteuid() == 0:
+                expect(f"{isolation}: users are different and nobody else's", (len(set(seen)), min(seen) >= 1_900_000_000), (3, True))
+            else:
+                expect(f"{isolation}: who is not root has one user", set(seen), {os.geteuid()})
+        os.chmod(folder, 0o700)
+        expect("a program that is closed to others", ask(launch("closed", "process", python, copied))["uid"], os.geteuid())
+    print("sessions are the users that they should be")
+
+
+def network():
     apart = launch("apart", "namespace")
     doors = [urllib.parse.urlsplit(url) for url in (ENDPOINT, os.environ["GATEWAY"])]
     for door in doors:
@@ -73,4 +98,4 @@ def main():
     print("only what is allowed was reached")
 
 
-main()
+{"network": network, "users": users}[sys.argv[1]]()

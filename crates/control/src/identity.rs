@@ -136,3 +136,6 @@ impl Grants {
         denied.copied().unwrap_or((PolicyKind::Identity, Decision::Allowed))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,9 +27,11 @@ use frontdesk_gateway::{
     ApiService, Backends, CreatedKey, Fleet, Gateway, GatewayLimits, Integration, KeyService, LeaseDesk, Listener, ListenerLimits,
     Observers, OnOutage, UsageWriter, key,
 };
-use frontdesk_process::{LogFile, Spawner};
+use frontdesk_process::{LogFile, Sandbox, SandboxUser, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
-use frontdesk_runtime::{DEFAULT_ENDPOINT, EgressRules, RuntimePlace, RuntimeService, SeededProgram, SeededRuntime, SessionLimits};
+use frontdesk_runtime::{
+    DEFAULT_ENDPOINT, EgressRules, RuntimePlace, RuntimeService, SESSION_USERS, SeededProgram, SeededRuntime, SessionLimits,
+};
 use frontdesk_store::{
     AccessKey, Artifact, DataFolder, FleetAddress, IsolationLevel, Joined, LocalProgram, RuntimeConfiguration, SealKey, SecretText,
     SessionMode, Store, Throttle,
@@ -377,8 +379,10 @@ fn runtimes(settings: &Settings, data_folder: &Path, store: Arc<Store>, spawner:
         environment: inherited(&INHERITED),
         hidden: vec![data_folder.clone()],
         egress: EgressRules::parse(&settings.runtime.egress_allow).context("runtime.egress_allow")?,
+        session_users_from: session_users_from(settings),
     };
-    let RuntimeHostSettings { sessions_max, queue_max, queue_wait_ms, warm_processes, egress_allow: _ } = settings.runtime;
+    let RuntimeHostSettings { sessions_max, queue_max, queue_wait_ms, warm_processes, egress_allow: _, session_users_from: _ } =
+        settings.runtime;
     let queue_wait = Duration::from_millis(queue_wait_ms);
     let limits = SessionLimits { sessions_max, queue_max, queue_wait, warm_processes, calls_max: settings.gateway.in_flight_max };
     Ok(RuntimeService::open(store, spawner, place, limits)?)
@@ -410,6 +414,27 @@ fn functions(
     // Nobody assumes a role here yet: functions find no credentials.
     let roles = Arc::new(|_role: &str, _function: &str| None);
     Ok(FunctionService::open(store, spawner, place, roles, logs)?)
+}
+
+/// The first of the users that sessions have for themselves: only root gives them any, and in a container only those that the container has.
+fn session_users_from(settings: &Settings) -> Option<u32> {
+    let first = settings.runtime.session_users_from;
+    if first == 0 || !nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    // Lines of three numbers: the first id inside, the first outside, how many.
+    let map = std::fs::read_to_string("/proc/self/uid_map").ok()?;
+    let has_all = map.lines().any(|line| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+        matches!(numbers.as_slice(), [inside, _, count] if *inside <= first.into() && u64::from(first) + u64::from(SESSION_USERS) <= inside + count)
+    });
+    has_all.then_some(first)
+}
+
+/// A sandbox as this host gives it, with a user of its own where there are any.
+pub(crate) fn with_own_user(sandbox: Sandbox, settings: &Settings) -> Sandbox {
+    let user = session_users_from(settings).map(|id| SandboxUser { uid: id, gid: id });
+    Sandbox { user, ..sandbox }
 }
 
 /// The folder of the sessions' own folders: outside the data folder, which no agent is to see, at a place that nobody can guess. A note says where, so that a

@@ -93,6 +93,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "Hosts that sessions with a network of their own may reach through the host's relay, separated by commas: `api.example.com`, `*.example.com`, `*`; \
                with `:PORT` for another than 443 and 80. Never this machine.",
     },
+    Setting {
+        path: "runtime.session_users_from",
+        help: "Where the host is root, the first of 65536 user ids that sessions have for themselves; 0 means that they run as root without its capabilities.",
+    },
     Setting { path: "usage_plan.rate_limit", help: "Requests a second for each key in the long run; 0 means unlimited." },
     Setting { path: "usage_plan.burst_limit", help: "Requests that one key may send at once." },
     Setting { path: "usage_plan.quota_limit", help: "Requests in a period for each key; 0 means unlimited." },
@@ -260,6 +264,7 @@ pub(crate) struct RuntimeHostSettings {
     pub(crate) queue_wait_ms: u64,
     pub(crate) warm_processes: usize,
     pub(crate) egress_allow: String,
+    pub(crate) session_users_from: u32,
 }
 
 /// A quota's period, by API Gateway's name.
@@ -428,6 +433,9 @@ impl Default for RuntimeHostSettings {
             queue_wait_ms: u64::try_from(limits.queue_wait.as_millis()).unwrap_or(u64::MAX),
             warm_processes: limits.warm_processes,
             egress_allow: String::new(),
+            // Beyond what systemd gives to containers, and below what a signed number cannot hold
+            // (https://systemd.io/UIDS-GIDS/).
+            session_users_from: 1_900_000_000,
         }
     }
 }
@@ -520,6 +528,9 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     if account_id.len() != 12 || !account_id.bytes().all(|byte| byte.is_ascii_digit()) {
         bail!("account_id is {account_id:?}; it must be twelve digits");
     }
+    if !matches!(runtime.session_users_from, 0 | 1000..=SESSION_USERS_FROM_MAX) {
+        bail!("runtime.session_users_from is {}; it must be 0 or between 1000 and {SESSION_USERS_FROM_MAX}", runtime.session_users_from);
+    }
     EgressRules::parse(&runtime.egress_allow).context("runtime.egress_allow")?;
     let stage_is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if gateway.stage.is_empty() || !gateway.stage.bytes().all(stage_is_fit) {
@@ -577,6 +588,9 @@ fn check_at_least_one(values: &[(&str, usize)]) -> anyhow::Result<()> {
         None => Ok(()),
     }
 }
+
+/// The last user id is "nobody known", and some programs read user ids as signed numbers.
+const SESSION_USERS_FROM_MAX: u32 = i32::MAX.cast_unsigned() - frontdesk_runtime::SESSION_USERS;
 
 /// A host gives an agent two minutes to start, of which some are for reading the FAQ.
 const EMBEDDING_WAIT_MS_MAX: u64 = 100_000;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use frontdesk_process::{Child, ChildSpec, LineListener, LogFile, SpawnError, Spawner};
+use frontdesk_process::{Child, ChildSpec, LineListener, LogFile, SandboxUser, SpawnError, Spawner};
 use frontdesk_store::{AgentProtocol, IsolationLevel};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
@@ -18,11 +18,12 @@ use time::OffsetDateTime;
 
 use crate::agent_port::{AgentClient, AgentDoor, PortLease, Ports};
 use crate::egress::{self, Dial, EgressRules, Relay};
-use crate::hosted::SeededProgram;
+use crate::hosted::{HostedVersion, SeededProgram};
 use crate::payload::{Payload, PayloadBody};
 use crate::sandbox;
 use crate::service::RuntimePlace;
 use crate::session::{Session, SessionState};
+use crate::session_users::{self, SessionUsers, UserLease};
 
 /// How long a start may take: AgentCore's two minutes.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -86,6 +87,9 @@ pub(crate) struct Launcher {
     egress: Arc<EgressRules>,
     dial: Dial,
     ports: Ports,
+    users: Option<SessionUsers>,
+    /// Whether the log knows that a program is closed to users of sessions' own.
+    has_told_of_closed: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Launcher {
@@ -98,7 +102,9 @@ impl Launcher {
     pub(crate) fn new(spawner: Spawner, place: &RuntimePlace) -> Launcher {
         let (environment, hidden) = (place.environment.clone().into(), place.hidden.clone().into());
         let (folder, egress) = (place.sessions.clone(), Arc::new(place.egress.clone()));
-        Launcher { spawner, environment, folder, hidden, egress, dial: egress::dial(), ports: Ports::default() }
+        let users = place.session_users_from.map(SessionUsers::new);
+        let (ports, has_told_of_closed) = Default::default();
+        Launcher { spawner, environment, folder, hidden, egress, dial: egress::dial(), ports, users, has_told_of_closed }
     }
 
     /// Starts a session's program and waits until it is ready, or no longer wanted. On failure nothing is left running.
@@ -132,9 +138,15 @@ impl Launcher {
         let port = lease.port;
         let folder = self.folder_of(session.number);
         let made = folder.clone();
-        let made = tokio::task::spawn_blocking(move || make_private(&made)).await;
-        made.map_err(io::Error::other).flatten().map_err(|source| StartError::Folder { path: folder.display().to_string(), source })?;
-        let child = Arc::new(self.spawner.spawn(self.child_spec(session, port.number(), &folder)?).await?);
+        let (launcher, version, number) = (self.clone(), session.version.clone(), session.number);
+        let made = tokio::task::spawn_blocking(move || {
+            make_private(&made)?;
+            Ok(launcher.user_for(&version, number))
+        });
+        let made = made.await.map_err(io::Error::other).flatten();
+        let user = made.map_err(|source| StartError::Folder { path: folder.display().to_string(), source })?;
+        let sandbox_user = user.as_ref().map(|lease| lease.user);
+        let child = Arc::new(self.spawner.spawn(self.child_spec(session, port.number(), &folder, sandbox_user)?).await?);
         let relay = match self.has_relay(session) {
             true => {
                 let listener = child.listen_inside(egress::RELAY_PORT).await.map_err(StartError::Egress)?;
@@ -146,7 +158,24 @@ impl Launcher {
         let door = AgentDoor::new(child.clone(), port);
         let protocol = session.version.configuration.protocol;
         let (is_busy, updated_at) = Default::default();
-        Ok(AgentProcess { child, client: door.client(), door, _lease: lease, _relay: relay, protocol, is_busy, updated_at })
+        Ok(AgentProcess { child, client: door.client(), door, _lease: lease, _relay: relay, _user: user, protocol, is_busy, updated_at })
+    }
+
+    /// A user of its own for a session's process, where the host can give it one and the program is not closed to it. Looks at files, so it blocks.
+    fn user_for(&self, version: &HostedVersion, session: u64) -> Option<UserLease> {
+        let users = self.users.as_ref()?;
+        if version.configuration.isolation == IsolationLevel::None {
+            return None;
+        }
+        let program = version.program()?;
+        if let Some(closed) = session_users::closed_to_others(version.executable(program), program) {
+            if !self.has_told_of_closed.swap(true, Ordering::Relaxed) {
+                let (agent, closed) = (version.arn.name(), closed.display());
+                tracing::warn!(agent, %closed, "sessions run as the host's own user: their program lies behind what is closed to others");
+            }
+            return None;
+        }
+        users.lease(session)
     }
 
     /// Whether a session's process goes out through a relay: it has a network of its own, and there is somewhere to go.
@@ -155,7 +184,7 @@ impl Launcher {
     }
 
     /// What is started: the one place that knows what a configuration means for a process.
-    fn child_spec(&self, session: &Session, port: u16, folder: &Path) -> Result<ChildSpec, StartError> {
+    fn child_spec(&self, session: &Session, port: u16, folder: &Path, user: Option<SandboxUser>) -> Result<ChildSpec, StartError> {
         let version = session.version.clone();
         let program = version.program().ok_or(StartError::NoProgram)?;
         let port = OsString::from(port.to_string());
@@ -184,7 +213,7 @@ impl Launcher {
         let serving = session.serving.clone();
         let executable = version.executable(program).to_owned();
         let working_dir = program.working_dir.clone().or_else(|| log_file.is_none().then(|| folder.to_owned()));
-        let sandbox = sandbox::of(&version.configuration, program, folder, &self.hidden);
+        let sandbox = sandbox::of(&version.configuration, program, folder, &self.hidden, user);
         let listener = LineListener(Arc::new(move |stream, line| {
             version.standing.metrics.read(line);
             if let Some(log) = &version.standing.log {
@@ -210,6 +239,7 @@ pub(crate) struct AgentProcess {
     pub(crate) door: AgentDoor,
     _lease: PortLease,
     _relay: Option<Relay>,
+    _user: Option<UserLease>,
     protocol: AgentProtocol,
     client: AgentClient,
     /// What the last `/ping` said.

@@ -21,6 +21,7 @@ mod invoke;
 mod payload;
 mod sandbox;
 mod session_log;
+mod session_users;
 mod socket;
 
 pub use egress::{EgressRuleError, EgressRules};
@@ -34,6 +35,7 @@ pub use service::{
     EndpointChange, NewRuntime, RuntimeError, RuntimePlace, RuntimeService, RuntimeView, SeededRuntime, SessionStage, SessionView,
     SharedState, SharedStatus,
 };
+pub use session_users::SESSION_USERS;
 pub use socket::{AgentSocket, SocketAnswer};
 
 /// A response body that streams: whatever the agent sends, as it sends it.

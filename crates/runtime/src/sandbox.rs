@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use frontdesk_process::{Isolation, Limits, Sandbox};
+use frontdesk_process::{Isolation, Limits, Sandbox, SandboxUser};
 use frontdesk_store::{IsolationLevel, LocalProgram, ResourceLimits, RuntimeConfiguration};
 
 /// What AgentCore gives a session: 2 vCPUs and 8 GB (<https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/bedrock-agentcore-limits.html>).
@@ -10,8 +10,14 @@ use frontdesk_store::{IsolationLevel, LocalProgram, ResourceLimits, RuntimeConfi
 const DEFAULT_LIMITS: Limits =
     Limits { memory_bytes: Some(8 << 30), processes: Some(1024), open_files: Some(4096), file_bytes: None, cpus: Some(2.0) };
 
-/// The sandbox of one process, which may write to `folder` alone and read nothing of `hidden`.
-pub(crate) fn of(configuration: &RuntimeConfiguration, program: &LocalProgram, folder: &Path, hidden: &[PathBuf]) -> Sandbox {
+/// The sandbox of one process, which may write to `folder` alone and read nothing of `hidden`, as a user of its own if it has one.
+pub(crate) fn of(
+    configuration: &RuntimeConfiguration,
+    program: &LocalProgram,
+    folder: &Path,
+    hidden: &[PathBuf],
+    user: Option<SandboxUser>,
+) -> Sandbox {
     let isolation = match configuration.isolation {
         IsolationLevel::None => return Sandbox::default(),
         IsolationLevel::Process => Isolation::Process,
@@ -23,7 +29,7 @@ pub(crate) fn of(configuration: &RuntimeConfiguration, program: &LocalProgram, f
         private_dirs: vec![folder.to_owned()],
         readable: program.readable.clone(),
         hidden: hidden.to_vec(),
-        user: None,
+        user,
     }
 }
 

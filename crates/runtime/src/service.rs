@@ -52,6 +52,8 @@ pub struct RuntimePlace {
     pub hidden: Vec<PathBuf>,
     /// Where sessions with a network of their own may go.
     pub egress: EgressRules,
+    /// The first of [`SESSION_USERS`](crate::SESSION_USERS) user ids that are the sessions'; nothing where the host cannot give them any.
+    pub session_users_from: Option<u32>,
 }
 
 /// Why a runtime cannot be made, changed or found.

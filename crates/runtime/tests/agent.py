@@ -68,6 +68,7 @@ class Agent(http.server.BaseHTTPRequestHandler):
             200,
             {
                 "pid": os.getpid(),
+                "uid": os.getuid(),
                 "path": self.path,
                 "bytes": len(body),
                 "session": self.headers.get("x-amzn-bedrock-agentcore-runtime-session-id"),

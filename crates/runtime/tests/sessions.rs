@@ -37,6 +37,7 @@ impl Host {
             environment: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
             hidden: Vec::new(),
             egress: Default::default(),
+            session_users_from: None,
         };
         let service = RuntimeService::open(Arc::new(store), Spawner::start().unwrap(), place, limits).unwrap();
         Host { service, folder: folder.to_owned() }

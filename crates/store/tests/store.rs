@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use frontdesk_store::{
-    AccessKey, ActorCount, AgentRuntime, ApiKeyChange, ApiKeyId, Artifact, DataFolder, DataFolderError, NewApiKey, PlanStage, Quota,
-    QuotaExtension, QuotaPeriod, RuntimeConfiguration, RuntimeEndpoint, RuntimeStatus, RuntimeVersion, SealKey, SecretText, Seeded,
-    StageRef, Store, StoreError, StoredRuntime, Throttle, UsageCount, UsagePlan, UsagePlanId,
+    AccessKey, ActorCount, AgentRuntime, ApiKeyChange, ApiKeyId, Artifact, DataFolder, DataFolderError, Identity, IdentityChange,
+    IdentityKind, KeyUse, ManagedPolicy, NewApiKey, PlanStage, PolicyVersion, Quota, QuotaExtension, QuotaPeriod, RoleTerms,
+    RuntimeConfiguration, RuntimeEndpoint, RuntimeStatus, RuntimeVersion, SealKey, SecretText, Seeded, StageRef, Store, StoreError,
+    StoredRuntime, Throttle, UsageCount, UsagePlan, UsagePlanId, UserAccessKey,
 };
 
 fn open(folder: &std::path::Path) -> Store {
@@ -308,4 +309,61 @@ fn a_runtime_is_written_as_a_whole_and_its_variables_are_sealed() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(7).any(|window| window == b"hunter2"), "a variable lies open");
     }
+}
+
+fn identity(kind: IdentityKind, id: &str, name: &str) -> Identity {
+    let terms = RoleTerms { trust: "{}".to_owned(), description: Some("for tests".to_owned()), session_s_max: 3600 };
+    Identity {
+        kind,
+        id: id.to_owned(),
+        name: name.to_owned(),
+        path: "/".to_owned(),
+        created_at: 7,
+        tags: BTreeMap::from([("team".to_owned(), "red".to_owned())]),
+        inline: BTreeMap::from([("p".to_owned(), "{}".to_owned())]),
+        attached: vec!["arn:aws:iam::aws:policy/AdministratorAccess".to_owned()],
+        boundary: None,
+        groups: Default::default(),
+        role: (kind == IdentityKind::Role).then_some(terms),
+    }
+}
+
+#[test]
+fn identities_last_and_their_names_have_no_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let (user, role) = (identity(IdentityKind::User, "AIDA1", "ann"), identity(IdentityKind::Role, "AROA1", "ann"));
+    let policy = ManagedPolicy {
+        id: "ANPA1".to_owned(),
+        name: "P".to_owned(),
+        path: "/".to_owned(),
+        description: None,
+        created_at: 7,
+        updated_at: 8,
+        versions: BTreeMap::from([(2, PolicyVersion { document: "{}".to_owned(), created_at: 8 })]),
+        default_version: 2,
+        newest_version: 2,
+        tags: BTreeMap::new(),
+    };
+    let last_used = Some(KeyUse { at: 9, service: "sts".to_owned(), region: "us-east-1".to_owned() });
+    let secret = SecretText::new("a secret that must not be read".to_owned());
+    let key = UserAccessKey { id: "AKIA1".to_owned(), user_id: "AIDA1".to_owned(), secret, is_active: false, created_at: 7, last_used };
+    {
+        let store = open(folder.path());
+        let put = |identity: &Identity| IdentityChange::PutIdentity(identity.clone());
+        store.change_identities(&[put(&user), put(&role), IdentityChange::PutPolicy(policy.clone())]).unwrap();
+        store.change_identities(&[IdentityChange::PutAccessKey(key.clone())]).unwrap();
+        // All or none: the role of the same name in another case is refused, and what came before it is undone.
+        let renamed = Identity { name: "bob".to_owned(), ..user.clone() };
+        let refused = store.change_identities(&[put(&renamed), put(&identity(IdentityKind::Role, "AROA2", "ANN"))]);
+        assert!(matches!(refused, Err(StoreError::Exists { .. })), "{refused:?}");
+    }
+    let bytes = std::fs::read(folder.path().join("frontdesk.db")).unwrap();
+    assert!(!bytes.windows(8).any(|window| window == b"a secret"));
+    let store = open(folder.path());
+    let stored = store.identities().unwrap();
+    assert_eq!((stored.identities, stored.policies, stored.access_keys), (vec![user, role], vec![policy], vec![key]));
+    // A user's access keys go with it.
+    store.change_identities(&[IdentityChange::DeleteIdentity("AIDA1".to_owned())]).unwrap();
+    let stored = store.identities().unwrap();
+    assert_eq!((stored.identities.len(), stored.access_keys.len()), (1, 0));
 }

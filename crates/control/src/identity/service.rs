@@ -224,7 +224,8 @@ impl IdentityService {
     /// Remembers a use of a user's access key, now and then. Does not wait for the database.
     pub(crate) fn note_use(self: &Arc<Self>, claimed: &Claimed, service: &str, region: &str, now_unix: i64) {
         let Some(entry) = &claimed.key else { return };
-        if entry.key.last_used.as_ref().is_some_and(|last_used| now_unix - last_used.at < LAST_USE_STEP_S) {
+        let is_known = move |key: &UserAccessKey| key.last_used.as_ref().is_some_and(|last_used| now_unix - last_used.at < LAST_USE_STEP_S);
+        if is_known(&entry.key) {
             return;
         }
         let (identities, id) = (self.clone(), entry.key.id.clone());
@@ -232,6 +233,10 @@ impl IdentityService {
         tokio::task::spawn_blocking(move || {
             let noted = identities.change(|directory| {
                 let key = directory.access_key(&id)?.key.clone();
+                // Of many calls at once the first has written it.
+                if is_known(&key) {
+                    return Ok(());
+                }
                 directory.put_access_key(UserAccessKey { last_used: Some(last_used), ..key });
                 Ok(())
             });

@@ -75,7 +75,8 @@ pub(crate) fn run(arguments: &DoctorArguments, settings: &Settings) -> anyhow::R
     }
     let mut findings = vec![faq(&settings.agent.faq), model(&settings.agent.model_dir), language_model(settings)];
     findings.extend(super::block_on(async { Ok(of_host(arguments, settings).await) })?);
-    findings.extend(enforcement(&default_sandbox()).into_iter().map(sandbox));
+    let of_sessions = host::with_own_user(default_sandbox(), settings);
+    findings.extend(enforcement(&of_sessions).into_iter().map(sandbox));
     tell(&findings, arguments.json)
 }
 

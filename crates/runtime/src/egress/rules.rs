@@ -67,14 +67,14 @@ impl Rule {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port.parse().ok()?)),
             _ => (pattern, None),
         };
-        let host = normal(host);
+        let (written, host) = (host, normal(host));
         let is_name = |name: &str| {
             name.parse::<IpAddr>().is_ok()
                 || (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')))
         };
         let host = match host.strip_prefix("*.") {
             Some(domain) if is_name(domain) => Host::Below(format!(".{domain}")),
-            None if host == "*" => Host::Any,
+            None if written == "*" => Host::Any,
             None if is_name(&host) => Host::Named(host),
             _ => return None,
         };
