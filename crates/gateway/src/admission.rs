@@ -230,6 +230,7 @@ fn limits_left(entry: &PlanEntry, now: Now) -> LimitsLeft {
 mod tests {
     use super::*;
     use crate::meter::Counted;
+    use crate::quota::Calendar;
     use crate::quota::DAY_SECONDS;
     use frontdesk_store::{PlanStage, QuotaPeriod, UsagePlanId};
 
@@ -253,7 +254,7 @@ mod tests {
         });
         let entry = |key: &str| PlanEntry {
             plan: plan.clone(),
-            meter: Arc::new(Meter::new(plan.id.clone(), ApiKeyId(key.to_owned()), QuotaPeriod::Day, Counted::default())),
+            meter: Arc::new(Meter::new(plan.id.clone(), ApiKeyId(key.to_owned()), Calendar::of(None), Counted::default())),
             method_throttles: vec![MethodThrottle {
                 stage: stage.clone(),
                 method: "/slow/POST".to_owned(),

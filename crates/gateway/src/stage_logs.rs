@@ -140,7 +140,7 @@ mod tests {
         let told = logs.check(&settings).map_err(|error| error.to_string());
         match (&told, expected) {
             (Err(told), Err(expected)) => assert!(told.contains(expected), "{told}"),
-            (told, expected) => assert_eq!(**told, expected.map_err(str::to_owned), "{arn} {format}"),
+            (told, expected) => assert_eq!(*told, expected.map_err(str::to_owned), "{arn} {format}"),
         }
         assert_eq!(logs.open(&settings).is_some(), told.is_ok() && arn == "known");
     }
