@@ -135,7 +135,7 @@ impl Backend {
                 let way = match (&definition.credentials, definition.kind) {
                     (Some(role_arn), IntegrationType::HttpProxy) => Way::Service(backends.service(definition)?, RoleArn(role_arn.clone())),
                     (Some(_), _) => return Err(CompileError("credentials are for HTTP_PROXY integrations here".to_owned())),
-                    (None, _) => Way::Network(backends.client.clone()),
+                    (None, _) => Way::Network(Box::new(backends.client.clone())),
                 };
                 Ok(Backend::Http(Box::new(HttpBackend::compile(definition, resource_path, way)?)))
             }

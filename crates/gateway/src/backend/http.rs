@@ -91,7 +91,7 @@ pub(crate) fn client() -> std::io::Result<HttpClient> {
 /// How requests get to a backend.
 pub(crate) enum Way {
     /// By the pool of connections.
-    Network(HttpClient),
+    Network(Box<HttpClient>),
     /// Through what speaks for a service of AWS, in the name of a role.
     Service(Arc<dyn Integration>, RoleArn),
 }
