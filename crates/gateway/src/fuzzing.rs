@@ -62,10 +62,8 @@ pub fn route(input: &[u8]) {
         assert!(!value.is_empty() && !leads_out && !value.contains('\0'), "{path}: {name} is {value:?}");
     }
     let resource = &route.entry.names.resource;
-    let after_stage = path.rsplit_once("/_user_request_").map_or(path, |(_, rest)| rest);
-    let in_stage = after_stage.strip_prefix("/prod").unwrap_or(after_stage).trim_matches('/');
-    if resource != "/" && host.is_empty() && !path.starts_with("/restapis/") {
-        let expected = fits(resource, in_stage);
+    if let Some(in_stage) = path.strip_prefix("/prod/").filter(|_| host.is_empty() && resource != "/") {
+        let expected = fits(resource, in_stage.trim_end_matches('/'));
         assert_eq!(expected.as_ref(), Some(&route.parameters), "{path} is no {resource}");
     }
 }

@@ -110,7 +110,7 @@ fn refuse_directives(text: &str) -> Result<(), UnsupportedTemplate> {
     Ok(())
 }
 
-/// The reference at the beginning of a text, and what is behind it; `None` when the dollar is only a dollar.
+/// The reference at the beginning of a text, which is a dollar, and what is behind it; `None` when the dollar is only a dollar.
 fn reference(text: &str) -> Result<Option<(Reference, &str)>, UnsupportedTemplate> {
     let body = text[1..].strip_prefix('!').unwrap_or(&text[1..]);
     let (body, is_braced) = match body.strip_prefix('{') {
@@ -141,8 +141,9 @@ fn reference(text: &str) -> Result<Option<(Reference, &str)>, UnsupportedTemplat
         }
         (name, Some(argument)) if name.starts_with("util.") => {
             let change = CHANGES.iter().find(|(known, _)| *known == &name["util.".len()..]).ok_or_else(unsupported)?.1;
-            match reference(argument)? {
-                Some((inside, "")) if argument.starts_with('$') => Reference::Changed(change, Box::new(inside)),
+            let inside = if argument.starts_with('$') { reference(argument)? } else { None };
+            match inside {
+                Some((inside, "")) => Reference::Changed(change, Box::new(inside)),
                 _ => return Err(unsupported()),
             }
         }
@@ -240,6 +241,8 @@ mod tests {
             ("$util.parseJson($input.body)", "$util.parseJson"),
             ("$input.json('$.a'", "$input.json"),
             ("${context.path", "${context.path"),
+            ("$util.urlEncode(é)", "$util.urlEncode"),
+            ("$util.urlEncode()", "$util.urlEncode"),
         ] {
             let error = Template::parse(template).expect_err(template).to_string();
             assert!(error.contains(named), "{template}: {error}");

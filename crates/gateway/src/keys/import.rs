@@ -107,8 +107,8 @@ pub(crate) fn read(file: &[u8]) -> Result<Vec<Row>, ImportError> {
             enabled: Some(is_enabled(field(enabled), line)?),
             ..ApiKeyChange::default()
         };
-        let quotes = ['"', '\'', ' '];
-        let plans = field(plans).split(',').map(|plan| plan.trim_matches(quotes)).filter(|plan| !plan.is_empty());
+        let is_around = |letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'');
+        let plans = field(plans).split(',').map(|plan| plan.trim_matches(is_around)).filter(|plan| !plan.is_empty());
         rows.push(Row { line, value: SecretText::new(value.to_owned()), about, plans: plans.map(str::to_owned).collect() });
     }
     if rows.is_empty() { Err(ImportError::Empty) } else { Ok(rows) }
@@ -149,6 +149,7 @@ mod tests {
             "\u{feff}Enabled,Name,KEY,UsageplanIds,Colour\r\nFALSE,Two,abcdefghij0123456789,\"'p1, p2'\",red\r\n",
             Ok(&["Two abcdefghij0123456789 false p1+p2"]),
         );
+        check("name,key,usageplanids\na,abcdefghij0123456789,\"p1\t,'p2\u{c}', \"\n", Ok(&["a abcdefghij0123456789 true p1+p2"]));
         check("name,key,enabled\n\"a \"\"b\"\"\",abcdefghij0123456789,\n", Ok(&["a \"b\" abcdefghij0123456789 true "]));
     }
 
