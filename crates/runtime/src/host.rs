@@ -392,7 +392,8 @@ impl HostLoop {
             return None;
         }
         // A process that serves all sessions takes no session's place: there is one of each version that is called.
-        if self.slots.len() >= self.limits.sessions_max && !matches!(want.owner, Owner::Shared(_)) {
+        let is_full = || self.slots.values().filter(|slot| !matches!(slot.owner, Owner::Shared(_))).count() >= self.limits.sessions_max;
+        if !matches!(want.owner, Owner::Shared(_)) && is_full() {
             self.reclaim();
             return Some(want);
         }
@@ -404,6 +405,8 @@ impl HostLoop {
     }
 
     fn make_wait(&mut self, want: Want) {
+        // Who has left by now takes no place in the queue.
+        self.waiting.retain(|(_, waiting)| !waiting.reply.is_closed());
         if self.waiting.len() >= self.limits.queue_max {
             let _ = want.reply.send(Err(Refusal::Busy));
         } else {

@@ -182,22 +182,24 @@ async fn when_all_places_are_taken_calls_wait_or_are_turned_away() {
     let host = Arc::new(Host::open(folder.path(), SessionLimits { sessions_max: 1, queue_max: 1, ..limits() }));
     let id = host.launch(|_| {}).await;
     let one = host.say(&id, &named("one"), json!({})).await.unwrap();
-    let (waiting, waiting_id) = (host.clone(), id.clone());
-    let waits = tokio::spawn(async move { waiting.say(&waiting_id, &named("two"), json!({})).await });
-    // The queue has one place; once somebody waits in it, the next is turned away.
-    let mut turned_away = false;
-    while !turned_away {
-        let third = named("three");
-        let asked = host.say(&id, &third, json!({}));
-        let asked = tokio::time::timeout(Duration::from_millis(200), asked).await;
-        turned_away = matches!(asked, Ok(Err(InvokeError::Busy)));
-    }
+    let ask = |name: &'static str| {
+        let (host, id) = (host.clone(), id.clone());
+        tokio::spawn(async move { (name, host.say(&id, &named(name), json!({})).await) })
+    };
+    let (mut two, mut three) = (ask("two"), ask("three"));
+    // The queue has one place: whoever comes second is turned away, and the other waits.
+    let (turned_away, waits) = tokio::select! {
+        answered = &mut two => (answered, three),
+        answered = &mut three => (answered, two),
+    };
+    assert!(matches!(turned_away.unwrap(), (_, Err(InvokeError::Busy))));
     assert!(host.service.stop_session(&id, DEFAULT_ENDPOINT, named("one").id()).await);
-    let two = waits.await.unwrap().unwrap();
-    assert_ne!(one["pid"], two["pid"]);
+    let (name, waited) = waits.await.unwrap();
+    let waited = waited.unwrap();
+    assert_ne!(one["pid"], waited["pid"]);
     assert!(!host.service.stop_session(&id, DEFAULT_ENDPOINT, named("one").id()).await, "it has ended");
-    assert!(host.service.end_session(named("two").id()).await);
-    assert!(!is_running(&two["pid"]));
+    assert!(host.service.end_session(named(name).id()).await);
+    assert!(!is_running(&waited["pid"]));
     host.service.shut_down().await;
 }
 

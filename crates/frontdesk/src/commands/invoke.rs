@@ -64,13 +64,12 @@ pub(crate) fn run(arguments: &InvokeArguments, settings: &Settings) -> anyhow::R
     let kept = if arguments.new_session { None } else { project.agent(&name)?.and_then(|agent| agent.session_id) };
     // A session that cannot be one may stand in a file that another tool wrote: it is not used, and replaced below.
     let kept = kept.filter(|kept| session_id(kept).is_ok());
-    let session = arguments.session_id.clone().or(kept);
+    // The caller names it, as the toolkit does: a session that the runtime had to name itself would lose its process after the call.
+    let session = arguments.session_id.clone().or(kept).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     super::block_on(async {
         let agent = super::hosted(&client, &name).await?;
-        let mut headers = Vec::new();
-        if let Some(session) = &session {
-            headers.push((SESSION_ID, HeaderValue::from_str(session).context("the session's id cannot be sent in a header")?));
-        }
+        let session_header = HeaderValue::from_str(&session).context("the session's id cannot be sent in a header")?;
+        let mut headers = vec![(SESSION_ID, session_header)];
         if let Some(user) = &arguments.user_id {
             headers.push((USER_ID, HeaderValue::from_str(user).context("the user's id cannot be sent in a header")?));
         }
@@ -81,11 +80,8 @@ pub(crate) fn run(arguments: &InvokeArguments, settings: &Settings) -> anyhow::R
         if !response.status().is_success() {
             return Err(refused(response, &name).await);
         }
-        let session = response.headers().get(SESSION_ID).and_then(|session| session.to_str().ok()).map(str::to_owned);
-        if let Some(session) = &session {
-            eprintln!("Session: {session}");
-            project.note(&name, |file| file.note_session(&name, Some(session)))?;
-        }
+        eprintln!("Session: {session}");
+        project.note(&name, |file| file.note_session(&name, Some(&session)))?;
         print(response, arguments.raw).await
     })
 }

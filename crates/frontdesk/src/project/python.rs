@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 
 use super::files::Agent;
@@ -36,10 +36,12 @@ struct Requirements {
 /// Finds or makes the environment of an agent; without requirements it is the interpreter as it is.
 pub(super) fn environment(agent: &Agent, file: &Path, source: &Path, programs: &Programs, rebuild: bool) -> anyhow::Result<Environment> {
     let (interpreter, about) = interpreter(agent.runtime_type.as_deref())?;
-    let base = about.lines().nth(2).map(PathBuf::from).with_context(|| format!("{} does not say where it is", interpreter.display()))?;
+    let places: Vec<PathBuf> = about.lines().skip(2).take(2).map(PathBuf::from).collect();
+    let [base, prefix] = <[PathBuf; 2]>::try_from(places).map_err(|_| anyhow!("{} does not say where it is", interpreter.display()))?;
     let Some(requirements) = requirements(agent, file, source)? else {
         let in_words = format!("{} as it is (there is no requirements.txt or pyproject.toml)", interpreter.display());
-        return Ok(Environment { interpreter, folders: vec![base], in_words });
+        // The interpreter may be an active environment's, which is another folder than the installation below it.
+        return Ok(Environment { interpreter, folders: vec![prefix, base], in_words });
     };
     let mut hasher = Sha256::new();
     for part in [about.as_bytes(), &requirements.fingerprint] {
@@ -88,7 +90,7 @@ fn identity(python: &Path) -> anyhow::Result<(PathBuf, String)> {
         python,
         &[
             "-c",
-            "import sys; print(sys.executable); print('%d.%d' % sys.version_info[:2]); print(sys.base_prefix); print(sys.prefix, sys.version)",
+            "import sys; print(sys.executable); print('%d.%d' % sys.version_info[:2]); print(sys.base_prefix); print(sys.prefix); print(sys.version)",
         ],
     )?;
     let executable = about.lines().next().filter(|path| path.starts_with('/'));
