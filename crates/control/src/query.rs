@@ -224,7 +224,7 @@ mod tests {
         check(serde_json::json!({}), "<GetResult></GetResult>");
         let value = serde_json::json!({ "Roles": [{ "Name": "a<b&c>", "Nothing": null }], "Count": 1, "IsTruncated": false });
         let roles = "<Roles><member><Name>a&lt;b&amp;c&gt;</Name></member></Roles>";
-        check(value, &format!("<GetResult><Count>1</Count><IsTruncated>false</IsTruncated>{roles}</GetResult>"));
+        check(value, &format!("<GetResult>{roles}<Count>1</Count><IsTruncated>false</IsTruncated></GetResult>"));
     }
 
     #[test]
