@@ -16,7 +16,7 @@ use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_control::{BuiltInRole, CallerAddress, Control, IdentityService, MetricsSource, StatusSource};
-use frontdesk_functions::{FunctionPlace, FunctionService};
+use frontdesk_functions::{FunctionPlace, FunctionService, RoleCredentials};
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
@@ -123,7 +123,6 @@ impl Host {
         };
         let spawner = Spawner::start().context("failed to start the spawning thread")?;
         let runtimes = runtimes(settings, data_folder.path(), store.clone(), spawner.clone())?;
-        let functions = functions(settings, data_folder.path(), store.clone(), spawner, &run.control)?;
         runtimes.seed(own_agent(settings, data_folder.path(), &agent_runtime_arn)?, now_unix * 1000)?;
 
         let front_agent = settings.gateway.agent.clone().unwrap_or_else(|| agent_runtime_arn.name().to_owned());
@@ -132,6 +131,8 @@ impl Host {
         let root = Credentials::new(root_key.id.clone(), root_key.secret.expose());
         let built_in = vec![proxy_role.clone(), gateway_role.clone()];
         let identities = Arc::new(IdentityService::open(store.clone(), &settings.account_id, root, built_in)?);
+        let roles = roles_of_functions(identities.clone());
+        let functions = functions(settings, data_folder.path(), store.clone(), spawner, &run.control, roles)?;
         let status = StatusSource {
             gateway: run.gateway.clone(),
             endpoint: run.endpoint.clone(),
@@ -388,6 +389,20 @@ fn runtimes(settings: &Settings, data_folder: &Path, store: Arc<Store>, spawner:
     Ok(RuntimeService::open(store, spawner, place, limits)?)
 }
 
+/// What functions sign with: temporary credentials of their role, where there is such a role and it trusts Lambda.
+fn roles_of_functions(identities: Arc<IdentityService>) -> RoleCredentials {
+    Arc::new(move |role_arn, function| {
+        let session = identities.assume_role_for_service("lambda.amazonaws.com", role_arn, function, now_unix());
+        match session {
+            Ok(session) => Some(session.credentials),
+            Err(error) => {
+                tracing::warn!(function, role_arn, reason = error.message, "a function finds no credentials: its role cannot be assumed");
+                None
+            }
+        }
+    })
+}
+
 /// The Lambda functions, whose SDKs find this host at `control`.
 fn functions(
     settings: &Settings,
@@ -395,6 +410,7 @@ fn functions(
     store: Arc<Store>,
     spawner: Spawner,
     control: &str,
+    roles: RoleCredentials,
 ) -> anyhow::Result<Arc<FunctionService>> {
     let data_folder = std::path::absolute(data_folder)?;
     let mut environment = inherited(&INHERITED);
@@ -411,8 +427,6 @@ fn functions(
         invocations_max: u32::try_from(settings.runtime.sessions_max).unwrap_or(u32::MAX),
     };
     let logs = function_logs::sink(&data_folder.join("logs").join("functions"))?;
-    // Nobody assumes a role here yet: functions find no credentials.
-    let roles = Arc::new(|_role: &str, _function: &str| None);
     Ok(FunctionService::open(store, spawner, place, roles, logs)?)
 }
 

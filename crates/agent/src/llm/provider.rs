@@ -139,8 +139,12 @@ impl Provider {
             Some(key) => key.trim().to_owned(),
             #[cfg(feature = "aws")]
             None if kind == AdapterKind::BedrockApi && access.api_key_variable.is_none() => {
-                kind = AdapterKind::BedrockSigv4;
-                check_credentials(&label).await?;
+                match check_credentials(&label).await {
+                    Ok(()) => kind = AdapterKind::BedrockSigv4,
+                    // As below: it may be open.
+                    Err(_) if access.base_url.is_some() => {}
+                    Err(none) => return Err(none),
+                }
                 NO_KEY.to_owned()
             }
             // An endpoint of the user's own may be open. A provider's never is.
