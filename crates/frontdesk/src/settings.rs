@@ -590,6 +590,7 @@ fn check_at_least_one(values: &[(&str, usize)]) -> anyhow::Result<()> {
 }
 
 /// The last user id is "nobody known", and some programs read user ids as signed numbers.
+#[cfg(feature = "host")]
 const SESSION_USERS_FROM_MAX: u32 = i32::MAX.cast_unsigned() - frontdesk_runtime::SESSION_USERS;
 
 /// A host gives an agent two minutes to start, of which some are for reading the FAQ.
