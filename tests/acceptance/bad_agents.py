@@ -207,7 +207,6 @@ def main():
     logs = sum(path.stat().st_size for path in (folder / ".frontdesk/logs/agents").glob("bad.jsonl*"))
     print(f"| (what is kept of that log) | {logs / 1e6:.0f} MB | | | |")
     day("forks without end", lambda: bad.call(arn, "fork", do="fork without end"))
-    day("… and is ended", lambda: run("sessions", "stop", session("fork")).strip())
     day("eats memory", lambda: bad.call(arn, "memory", do="eat memory"))
     stubborn = launch("stubborn", misbehave="ignore SIGTERM")
     day("ignores SIGTERM: called", lambda: bad.call(stubborn, "stubborn", prompt="x"))

@@ -67,9 +67,6 @@ class Agent(http.server.BaseHTTPRequestHandler):
                 threading.Event().wait(3)
             case "eat memory":
                 eat_memory()
-            case "ignore SIGTERM":
-                # Only the main thread may set it; it is set at the start when asked for.
-                pass
         self.answer({"result": wanted.get("prompt"), "pid": os.getpid()})
 
     def begin(self, content_type, length=None):

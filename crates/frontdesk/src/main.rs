@@ -43,9 +43,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // A host starts this executable once more to keep its agents' processes.
     #[cfg(feature = "host")]
