@@ -118,7 +118,7 @@ def load(hosts, key, killed=None):
 
 
 def new_key(hosts, name):
-    key = json.loads(hosts[0].run("keys", "create", name, "--plan", "shared", "--json"))["value"]
+    key = json.loads(hosts[0].run("keys", "create", name, "--usage-plan", "shared", "--json"))["value"]
     found = 0
     for host in hosts:
         while not host.has(key):
