@@ -12,12 +12,12 @@ use bytes::Bytes;
 use frontdesk_aws::ServiceError;
 use frontdesk_aws::policy::Context;
 use frontdesk_runtime::{RuntimeError, RuntimeService};
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::identity::Principal;
-use crate::operation::{Operation, query_parameter};
+use crate::operation::{Operation, operations, query_parameter};
 
 pub(crate) use requests::protocol;
 
@@ -27,21 +27,8 @@ pub(crate) const SERVICE: &str = crate::data_plane::SERVICE;
 /// A page of a list, unless its caller says otherwise, and at most.
 const PAGE_ITEMS_MAX: usize = 100;
 
-/// Declares the operations once: the enumeration and the table that dispatch and the completeness test work from.
-macro_rules! operations {
-    ($($name:ident $verb:ident $path:literal;)*) => {
-        /// The operations of AgentCore's control plane that are served.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum AgentCoreControl { $($name,)* }
-
-        /// The table that dispatch works from.
-        pub(crate) const OPERATIONS: &[Operation<AgentCoreControl>] = &[
-            $(Operation { id: AgentCoreControl::$name, name: stringify!($name), verb: Method::$verb, path: $path },)*
-        ];
-    };
-}
-
 operations! {
+    AgentCoreControl:
     CreateAgentRuntime PUT "/runtimes/";
     ListAgentRuntimes POST "/runtimes/";
     GetAgentRuntime GET "/runtimes/{agentRuntimeId}/";

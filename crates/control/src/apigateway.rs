@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::identity::Principal;
-use crate::operation::{Operation, query_parameter};
+use crate::operation::{operations, query_parameter};
 
 /// The service's name in ARNs, in IAM actions and in signatures.
 pub(crate) const SERVICE: &str = "apigateway";
@@ -31,21 +31,8 @@ pub(crate) const SERVICE: &str = "apigateway";
 const PAGE_ITEMS: usize = 25;
 const PAGE_ITEMS_MAX: usize = 500;
 
-/// Declares the operations once: the enumeration and the table that dispatch and the completeness test work from.
-macro_rules! operations {
-    ($($name:ident $verb:ident $path:literal;)*) => {
-        /// The operations of API Gateway that are served.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum ApiGateway { $($name,)* }
-
-        /// The table that dispatch works from.
-        pub(crate) const OPERATIONS: &[Operation<ApiGateway>] = &[
-            $(Operation { id: ApiGateway::$name, name: stringify!($name), verb: Method::$verb, path: $path },)*
-        ];
-    };
-}
-
 operations! {
+    ApiGateway:
     CreateRestApi POST "/restapis";
     GetRestApis GET "/restapis";
     GetRestApi GET "/restapis/{restapi_id}";

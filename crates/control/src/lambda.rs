@@ -12,12 +12,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use frontdesk_aws::ServiceError;
 use frontdesk_functions::{FunctionError, FunctionName, FunctionService};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::identity::Principal;
-use crate::operation::{Operation, query_parameter};
+use crate::operation::{Operation, operations, query_parameter};
 
 /// The service's name in ARNs, in IAM actions and in signatures.
 pub(crate) const SERVICE: &str = "lambda";
@@ -27,21 +27,8 @@ pub(crate) const BODY_BYTES_MAX: usize = 70_167_211;
 /// A page of a list, unless its caller says otherwise, and at most.
 const PAGE_ITEMS_MAX: usize = 50;
 
-/// Declares the operations once: the enumeration and the table that dispatch and the completeness test work from.
-macro_rules! operations {
-    ($($name:ident $verb:ident $path:literal;)*) => {
-        /// The operations of Lambda that are served.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Lambda { $($name,)* }
-
-        /// The table that dispatch works from.
-        pub(crate) const OPERATIONS: &[Operation<Lambda>] = &[
-            $(Operation { id: Lambda::$name, name: stringify!($name), verb: Method::$verb, path: $path },)*
-        ];
-    };
-}
-
 operations! {
+    Lambda:
     CreateFunction POST "/2015-03-31/functions";
     ListFunctions GET "/2015-03-31/functions";
     GetFunction GET "/2015-03-31/functions/{FunctionName}";

@@ -15,6 +15,22 @@ pub(crate) struct Operation<Id> {
     pub(crate) path: &'static str,
 }
 
+/// Declares a service's operations once: the enumeration, and the table `OPERATIONS` that dispatch and the completeness test work from.
+macro_rules! operations {
+    ($service:ident: $($name:ident $verb:ident $path:literal;)*) => {
+        /// The operations of the service that are served.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum $service { $($name,)* }
+
+        /// The table that dispatch works from.
+        pub(crate) const OPERATIONS: &[$crate::operation::Operation<$service>] = &[
+            $($crate::operation::Operation { id: $service::$name, name: stringify!($name), verb: http::Method::$verb, path: $path },)*
+        ];
+    };
+}
+
+pub(crate) use operations;
+
 /// Finds the operation for a verb and a path, with its path's parameters, percent-decoded, in order.
 pub(crate) fn find<'a, Id>(table: &'a [Operation<Id>], verb: &Method, path: &str) -> Option<(&'a Operation<Id>, Vec<String>)> {
     let of_verb = table.iter().filter(|operation| operation.verb == *verb);
