@@ -25,7 +25,7 @@ import boto3
 import yaml
 from botocore.config import Config
 
-from run import FAQ, Host, free_port, pss_mb
+from run import Host, free_port, pss_mb
 
 CORES = sorted(os.sched_getaffinity(0))
 GATEWAY_CORE, LOAD_CORE = CORES[0], CORES[-1]

@@ -1,36 +1,16 @@
 //! Agents beside the host's own: made, called, changed and ended by AWS's own clients and by the host's API.
 
-use frontdesk_tests::host::{Host, Setup, repository};
-use tokio::process::Command;
+use frontdesk_tests::host::Setup;
 
 fn setup() -> Setup {
     Setup::new(env!("CARGO_BIN_EXE_frontdesk"))
-}
-
-async fn python(host: &Host, part: &str) -> String {
-    let ran = Command::new("python3")
-        .arg(repository().join("tests/clients/agents.py"))
-        .arg(part)
-        .env("AWS_ENDPOINT_URL", &host.ready.control)
-        .env("AWS_ACCESS_KEY_ID", &host.ready.access_key_id)
-        .env("AWS_SECRET_ACCESS_KEY", &host.ready.secret_access_key)
-        .env("AWS_DEFAULT_REGION", &host.ready.region)
-        .env("OWN_AGENT_ARN", &host.ready.agent_runtime_arn)
-        .env("AGENT", repository().join("crates/runtime/tests/agent.py"))
-        .env("NO_PROXY", "*")
-        .output()
-        .await
-        .unwrap();
-    let stdout = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&ran.stderr));
-    stdout.into_owned()
 }
 
 #[tokio::test]
 async fn runtimes_are_made_validated_versioned_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let host = setup().start(folder.path()).await;
-    let said = python(&host, "control_plane").await;
+    let said = host.play("agents.py", &["control_plane"], &[]).await;
     assert!(said.contains("the control plane answered as it should"), "{said}");
 }
 
@@ -38,7 +18,7 @@ async fn runtimes_are_made_validated_versioned_and_deleted() {
 async fn an_agent_is_launched_called_in_sessions_and_ended() {
     let folder = tempfile::tempdir().unwrap();
     let host = setup().start(folder.path()).await;
-    let said = python(&host, "sessions").await;
+    let said = host.play("agents.py", &["sessions"], &[]).await;
     assert!(said.contains("all sessions answered as they should"), "{said}");
     let log = std::fs::read_to_string(folder.path().join(".frontdesk/logs/agents/echo.jsonl")).unwrap();
     assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line["agent"] == "echo")), "{log}");
@@ -48,7 +28,7 @@ async fn an_agent_is_launched_called_in_sessions_and_ended() {
 async fn a_websocket_is_carried_byte_for_byte() {
     let folder = tempfile::tempdir().unwrap();
     let host = setup().start(folder.path()).await;
-    let said = python(&host, "websocket").await;
+    let said = host.play("agents.py", &["websocket"], &[]).await;
     assert!(said.contains("all sockets carried what they should"), "{said}");
 }
 
@@ -57,7 +37,7 @@ async fn too_many_sessions_are_an_honest_429() {
     let folder = tempfile::tempdir().unwrap();
     let setup = setup().variable("FRONTDESK_RUNTIME_SESSIONS_MAX", "1").variable("FRONTDESK_RUNTIME_QUEUE_WAIT_MS", "10");
     let host = setup.start(folder.path()).await;
-    let said = python(&host, "full").await;
+    let said = host.play("agents.py", &["full"], &[]).await;
     assert!(said.contains("one too many was turned away"), "{said}");
     // The host's own agent takes no session's place.
     assert_eq!(host.ask("How do I activate roaming?").await.status, 200);
@@ -67,7 +47,7 @@ async fn too_many_sessions_are_an_honest_429() {
 async fn agents_outlive_the_host_and_their_processes_do_not() {
     let folder = tempfile::tempdir().unwrap();
     let host = setup().start(folder.path()).await;
-    let said = python(&host, "launch").await;
+    let said = host.play("agents.py", &["launch"], &[]).await;
     let pid = said.trim().rsplit(' ').next().unwrap().to_owned();
     let process = std::path::PathBuf::from(format!("/proc/{pid}"));
     assert!(process.exists(), "{said}");
@@ -75,6 +55,6 @@ async fn agents_outlive_the_host_and_their_processes_do_not() {
     assert!(!process.exists(), "the session's process outlived the host");
 
     let host = setup().start(folder.path()).await;
-    let said = python(&host, "found_again").await;
+    let said = host.play("agents.py", &["found_again"], &[]).await;
     assert!(said.contains("found again"), "{said}");
 }

@@ -1,28 +1,7 @@
 //! How far sessions are kept from the host: those with a network of their own reach the hosts that the settings name, through the host's relay, and never the host
 //! itself; where the host is root each has a user of its own.
 
-use frontdesk_tests::host::{Host, Setup, repository};
-use tokio::process::Command;
-
-async fn python(host: &Host, part: &str, relayed: &str) -> String {
-    let ran = Command::new("python3")
-        .arg(repository().join("tests/clients/egress.py"))
-        .arg(part)
-        .env("AWS_ENDPOINT_URL", &host.ready.control)
-        .env("AWS_ACCESS_KEY_ID", &host.ready.access_key_id)
-        .env("AWS_SECRET_ACCESS_KEY", &host.ready.secret_access_key)
-        .env("AWS_DEFAULT_REGION", &host.ready.region)
-        .env("GATEWAY", &host.ready.gateway)
-        .env("AGENT", repository().join("crates/runtime/tests/agent.py"))
-        .env("RELAYED", relayed)
-        .env("NO_PROXY", "*")
-        .output()
-        .await
-        .unwrap();
-    let stdout = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&ran.stderr));
-    stdout.into_owned()
-}
+use frontdesk_tests::host::Setup;
 
 fn setup() -> Setup {
     // The host's own proxies are none of a session's.
@@ -36,7 +15,7 @@ async fn a_session_reaches_what_is_allowed_and_never_its_host() {
     let folder = tempfile::tempdir().unwrap();
     let allow = "allowed.invalid, 127.0.0.1, localhost, 169.254.169.254";
     let host = setup().variable("FRONTDESK_RUNTIME_EGRESS_ALLOW", allow).start(folder.path()).await;
-    let said = python(&host, "network", "yes").await;
+    let said = host.play("egress.py", &["network"], &[("RELAYED", "yes")]).await;
     assert!(said.contains("only what is allowed was reached"), "{said}");
 }
 
@@ -44,7 +23,7 @@ async fn a_session_reaches_what_is_allowed_and_never_its_host() {
 async fn without_a_rule_a_session_reaches_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let host = setup().start(folder.path()).await;
-    let said = python(&host, "network", "no").await;
+    let said = host.play("egress.py", &["network"], &[("RELAYED", "no")]).await;
     assert!(said.contains("nothing was reached"), "{said}");
 }
 
@@ -52,6 +31,6 @@ async fn without_a_rule_a_session_reaches_nothing() {
 async fn where_the_host_is_root_each_session_has_a_user_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let host = setup().start(folder.path()).await;
-    let said = python(&host, "users", "no").await;
+    let said = host.play("egress.py", &["users"], &[("RELAYED", "no")]).await;
     assert!(said.contains("sessions are the users that they should be"), "{said}");
 }

@@ -1,10 +1,7 @@
 //! REST APIs beside the seeded one, built and called by AWS's own clients.
 
-use std::path::Path;
-
-use frontdesk_tests::host::{Host, Setup, repository};
+use frontdesk_tests::host::{Host, Setup};
 use serde_json::json;
-use tokio::process::Command;
 
 /// The gateway's own bound in the test of streams.
 const INTEGRATION_TIMEOUT_MS: &str = "1000";
@@ -17,32 +14,15 @@ fn proxy_arn(host: &Host) -> String {
     format!("arn:aws:lambda:{}:{}:function:frontdesk-proxy", host.ready.region, host.ready.agent_runtime_arn.split(':').nth(4).unwrap())
 }
 
-async fn python(host: &Host, folder: &Path, program: &str) -> String {
-    let ran = Command::new("python3")
-        .arg(repository().join("tests/clients").join(program))
-        .env("AWS_ENDPOINT_URL", &host.ready.control)
-        .env("AWS_ACCESS_KEY_ID", &host.ready.access_key_id)
-        .env("AWS_SECRET_ACCESS_KEY", &host.ready.secret_access_key)
-        .env("AWS_DEFAULT_REGION", &host.ready.region)
-        .env("GATEWAY", &host.ready.gateway)
-        .env("PROXY_ARN", proxy_arn(host))
-        .env("AGENT_ARN", &host.ready.agent_runtime_arn)
-        .env("DATA_DIR", folder.join(".frontdesk"))
-        .env("INTEGRATION_TIMEOUT_MS", INTEGRATION_TIMEOUT_MS)
-        .env("NO_PROXY", "*")
-        .output()
-        .await
-        .unwrap();
-    let stdout = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&ran.stderr));
-    stdout.into_owned()
+async fn play(host: &Host, script: &str) -> String {
+    host.play(script, &[], &[("PROXY_ARN", &proxy_arn(host)), ("INTEGRATION_TIMEOUT_MS", INTEGRATION_TIMEOUT_MS)]).await
 }
 
 #[tokio::test]
 async fn apis_are_built_deployed_called_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let host = setup().start(folder.path()).await;
-    let said = python(&host, folder.path(), "rest_apis.py").await;
+    let said = play(&host, "rest_apis.py").await;
     assert!(said.contains("all APIs answered as they should"), "{said}");
 }
 
@@ -51,7 +31,7 @@ async fn a_stream_has_its_integration_s_time_to_begin() {
     let folder = tempfile::tempdir().unwrap();
     let setup = setup().variable("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", INTEGRATION_TIMEOUT_MS);
     let host = setup.variable("FRONTDESK_GATEWAY_STREAM_TIMEOUT_MS", "600000").start(folder.path()).await;
-    let said = python(&host, folder.path(), "streams.py").await;
+    let said = play(&host, "streams.py").await;
     assert!(said.contains("all streams ended as they should"), "{said}");
 }
 

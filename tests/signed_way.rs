@@ -2,11 +2,10 @@
 
 use frontdesk_aws::Credentials;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
-use frontdesk_tests::host::{Answer, Host, Setup, repository, send};
+use frontdesk_tests::host::{Answer, Host, Setup, send};
 use http::{Method, Request};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
-use tokio::process::Command;
 
 /// What is done to a request after it has been signed, or how it is signed wrongly.
 #[derive(Debug, Clone, Copy)]
@@ -96,20 +95,6 @@ async fn a_role_without_a_policy_is_denied_by_name() {
 async fn aws_clients_call_the_agent_directly() {
     let folder = tempfile::tempdir().unwrap();
     let host = Setup::new(env!("CARGO_BIN_EXE_frontdesk")).start(folder.path()).await;
-    let ran = Command::new("python3")
-        .arg(repository().join("tests/clients/aws_clients.py"))
-        .env("AWS_ENDPOINT_URL", &host.ready.control)
-        .env("AWS_ACCESS_KEY_ID", &host.ready.access_key_id)
-        .env("AWS_SECRET_ACCESS_KEY", &host.ready.secret_access_key)
-        .env("AWS_DEFAULT_REGION", &host.ready.region)
-        .env("AGENT_ARN", &host.ready.agent_runtime_arn)
-        .env("API_ENDPOINT", &host.ready.endpoint)
-        .env("API_KEY", host.key())
-        .current_dir(folder.path())
-        .output()
-        .await
-        .unwrap();
-    let stdout = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&ran.stderr));
-    assert!(stdout.contains("all clients were answered"), "{stdout}");
+    let said = host.play("aws_clients.py", &[], &[("API_ENDPOINT", &host.ready.endpoint), ("API_KEY", host.key())]).await;
+    assert!(said.contains("all clients were answered"), "{said}");
 }

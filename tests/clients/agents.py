@@ -1,6 +1,6 @@
 """Makes, calls, changes and ends agents on a running host with boto3 and with the host's own API, and checks what callers see.
 
-The environment names the host: AWS_ENDPOINT_URL and AWS credentials for the control face, OWN_AGENT_ARN for the host's own agent, AGENT for the program of another.
+The environment names the host: AWS_ENDPOINT_URL and AWS credentials for the control face, AGENT_ARN for the host's own agent, AGENT for the program of another.
 The argument names the part to play.
 """
 
@@ -15,14 +15,14 @@ import time
 import urllib.parse
 
 import boto3
-import requests
 from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+
+from checks import expect, host_api, launch, refused_with as refused
 
 ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
-OWN_ARN = os.environ["OWN_AGENT_ARN"]
+OWN_ARN = os.environ["AGENT_ARN"]
 AGENT = os.environ["AGENT"]
 REGION = os.environ["AWS_DEFAULT_REGION"]
 ACCOUNT = OWN_ARN.split(":")[4]
@@ -33,23 +33,6 @@ control = boto3.client("bedrock-agentcore-control", config=ONCE)
 data = boto3.client("bedrock-agentcore", config=ONCE)
 
 
-def expect(what, seen, wanted):
-    if seen != wanted:
-        sys.exit(f"{what}: saw {seen!r}, wanted {wanted!r}")
-
-
-def refused(what, status, code, message, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        seen = (error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"])
-        expect(f"{what}: error", seen, (status, code))
-        if message not in error.response["Error"]["Message"]:
-            sys.exit(f"{what}: {error.response['Error']['Message']!r} does not say {message!r}")
-    else:
-        sys.exit(f"{what}: was not refused")
-
-
 def until(what, wanted, look):
     """Looks until it sees what is wanted; statuses follow one another within a moment."""
     for _ in range(600):
@@ -58,21 +41,6 @@ def until(what, wanted, look):
             return
         time.sleep(0.05)
     sys.exit(f"{what}: saw {seen!r} last, wanted {wanted!r}")
-
-
-def host_api(verb, path, body=None):
-    url = f"{ENDPOINT}/_frontdesk/{path}"
-    request = AWSRequest(verb, url, data=json.dumps(body) if body is not None else b"", headers={"content-type": "application/json"})
-    SigV4Auth(boto3.Session().get_credentials(), "frontdesk", REGION).add_auth(request)
-    return requests.request(verb, url, data=request.data, headers=dict(request.headers), timeout=120)
-
-
-def launch(name="echo", **more):
-    readable = [sys.prefix, sys.base_prefix, os.path.dirname(AGENT)]
-    wanted = {"program": {"executable": sys.executable, "arguments": ["-u", AGENT], "readable": readable}, **more}
-    answer = host_api("PUT", f"agents/{name}", wanted)
-    expect(f"launch {name}", answer.status_code, 200)
-    return answer.json()
 
 
 def session(name):

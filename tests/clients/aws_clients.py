@@ -18,14 +18,11 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from checks import expect
+
 ARN = os.environ["AGENT_ARN"]
 REGION = os.environ["AWS_DEFAULT_REGION"]
 QUESTION = "How do I activate roaming?"
-
-
-def expect(what, seen, wanted):
-    if seen != wanted:
-        sys.exit(f"{what}: saw {seen!r}, wanted {wanted!r}")
 
 
 def answered(what, document):

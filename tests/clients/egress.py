@@ -12,29 +12,12 @@ import tempfile
 import urllib.parse
 
 import boto3
-import requests
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
+
+from checks import expect, launch
 
 ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
 AGENT = os.environ["AGENT"]
 REGION = os.environ["AWS_DEFAULT_REGION"]
-
-
-def expect(what, seen, wanted):
-    if seen != wanted:
-        sys.exit(f"{what}: saw {seen!r}, wanted {wanted!r}")
-
-
-def launch(name, isolation, executable=sys.executable, agent=AGENT):
-    readable = [os.path.dirname(agent), *([sys.prefix, sys.base_prefix] if executable == sys.executable else [])]
-    wanted = {"program": {"executable": executable, "arguments": ["-u", agent], "readable": readable}, "isolation": isolation}
-    url = f"{ENDPOINT}/_frontdesk/agents/{name}"
-    request = AWSRequest("PUT", url, data=json.dumps(wanted), headers={"content-type": "application/json"})
-    SigV4Auth(boto3.Session().get_credentials(), "frontdesk", REGION).add_auth(request)
-    answer = requests.put(url, data=request.body, headers=dict(request.headers), timeout=60)
-    expect(f"launch {name}: {answer.text}", answer.status_code, 200)
-    return answer.json()["agentRuntimeArn"]
 
 
 def ask(arn, session="e" * 40, **wanted):
@@ -55,19 +38,19 @@ def users():
         copied = shutil.copy(AGENT, folder)
         os.chmod(copied, 0o644)
         for isolation in ["process", "namespace"]:
-            arn = launch(f"open_{isolation}", isolation, python, copied)
+            arn = launch(f"open_{isolation}", python, copied, isolation=isolation)["agentRuntimeArn"]
             seen = [ask(arn, letter * 40)["uid"] for letter in "abc"]
             if os.geteuid() == 0:
                 expect(f"{isolation}: users are different and nobody else's", (len(set(seen)), min(seen) >= 1_900_000_000), (3, True))
             else:
                 expect(f"{isolation}: who is not root has one user", set(seen), {os.geteuid()})
         os.chmod(folder, 0o700)
-        expect("a program that is closed to others", ask(launch("closed", "process", python, copied))["uid"], os.geteuid())
+        expect("a program that is closed to others", ask(launch("closed", python, copied, isolation="process")["agentRuntimeArn"])["uid"], os.geteuid())
     print("sessions are the users that they should be")
 
 
 def network():
-    apart = launch("apart", "namespace")
+    apart = launch("apart", isolation="namespace")["agentRuntimeArn"]
     doors = [urllib.parse.urlsplit(url) for url in (ENDPOINT, os.environ["GATEWAY"])]
     for door in doors:
         seen = reach(apart, door.hostname, door.port)
@@ -92,7 +75,7 @@ def network():
         said = reach(apart, host, port)["by_proxy"]
         if not said.startswith(f"HTTP/1.1 {status}") or message not in said:
             sys.exit(f"{host}:{port}: {said}")
-    beside = launch("beside", "process")
+    beside = launch("beside", isolation="process")["agentRuntimeArn"]
     expect("who shares the host's network needs no relay", reach(beside, doors[0].hostname, doors[0].port)["directly"], "connected")
     expect("and has none", reach(beside, "allowed.invalid", 443)["by_proxy"], "no proxy")
     print("only what is allowed was reached")

@@ -14,7 +14,8 @@ import zipfile
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+
+from checks import expect, refused
 
 REGION = os.environ["AWS_DEFAULT_REGION"]
 ROLE = "arn:aws:iam::000000000000:role/of-function"
@@ -30,22 +31,6 @@ def handler(event, context):
         return [os.access("/", os.W_OK), sorted(os.listdir(os.environ["DATA_DIR"]))]
     return {"event": event, "version": context.function_version, "word": os.environ.get("WORD"), "id": context.aws_request_id}
 """
-
-
-def expect(what, seen, wanted):
-    if seen != wanted:
-        sys.exit(f"{what}: saw {seen!r}, wanted {wanted!r}")
-
-
-def refused(what, code, message, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        expect(f"{what}: code", error.response["Error"]["Code"], code)
-        if message not in error.response["Error"]["Message"]:
-            sys.exit(f"{what}: {error.response['Error']['Message']!r} does not say {message!r}")
-        return error.response
-    sys.exit(f"{what}: was not refused")
 
 
 def package(source):

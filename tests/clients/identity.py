@@ -14,7 +14,8 @@ import requests
 from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+
+from checks import expect, refused_with as refused
 
 ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
 ARN = os.environ["AGENT_ARN"]
@@ -26,23 +27,6 @@ PROMPT = json.dumps({"prompt": "How do I activate roaming?"})
 INVOKE = "bedrock-agentcore:InvokeAgentRuntime"
 iam = boto3.client("iam", config=ONCE)
 sts = boto3.client("sts", config=ONCE)
-
-
-def expect(what, seen, wanted):
-    if seen != wanted:
-        sys.exit(f"{what}: saw {seen!r}, wanted {wanted!r}")
-
-
-def refused(what, status, code, message, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        seen = (error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"])
-        expect(f"{what}: error ({error})", seen, (status, code))
-        if message not in error.response["Error"]["Message"]:
-            sys.exit(f"{what}: {error.response['Error']['Message']!r} does not say {message!r}")
-    else:
-        sys.exit(f"{what}: was not refused")
 
 
 def policy(*statements):

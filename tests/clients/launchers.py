@@ -17,6 +17,8 @@ import urllib.request
 
 import websockets
 
+from checks import expect
+
 PYTHON_LAUNCHER, NODE_LAUNCHER, EXAMPLES = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
 SESSION = "X-Amzn-Bedrock-AgentCore-Runtime-Session-Id"
 
@@ -87,11 +89,6 @@ const http = require('node:http');
 const answer = (request, response) => response.end(JSON.stringify({ main: require.main === module, arguments: process.argv.length }));
 if (require.main === module) http.createServer(answer).listen({ port: 8080 });
 """
-
-
-def expect(what, seen, wanted):
-    if seen != wanted:
-        sys.exit(f"{what}: saw {seen!r}, wanted {wanted!r}")
 
 
 def free_port():

@@ -18,28 +18,13 @@ import time
 import boto3
 import requests
 from botocore.config import Config
-from botocore.exceptions import ClientError
+
+from checks import expect, refused
 
 GATEWAY = os.environ["GATEWAY"]
 PROXY_ARN = os.environ["PROXY_ARN"]
 REGION = os.environ["AWS_DEFAULT_REGION"]
 api = boto3.client("apigateway", config=Config(retries={"total_max_attempts": 1}))
-
-
-def expect(what, seen, wanted):
-    if seen != wanted:
-        sys.exit(f"{what}: saw {seen!r}, wanted {wanted!r}")
-
-
-def refused(what, code, message, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        expect(f"{what}: code", error.response["Error"]["Code"], code)
-        if message not in error.response["Error"]["Message"]:
-            sys.exit(f"{what}: {error.response['Error']['Message']!r} does not say {message!r}")
-    else:
-        sys.exit(f"{what}: was not refused")
 
 
 class Backend(http.server.BaseHTTPRequestHandler):

@@ -10,15 +10,12 @@ import time
 import boto3
 import requests
 
+from checks import expect
+
 GATEWAY = os.environ["GATEWAY"]
 TIMEOUT_S = int(os.environ["INTEGRATION_TIMEOUT_MS"]) / 1000
 api = boto3.client("apigateway")
 ENDED = threading.Event()
-
-
-def expect(what, seen, wanted):
-    if seen != wanted:
-        sys.exit(f"{what}: saw {seen!r}, wanted {wanted!r}")
 
 
 class Backend(http.server.BaseHTTPRequestHandler):

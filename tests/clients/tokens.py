@@ -17,20 +17,15 @@ import urllib.parse
 
 import boto3
 import requests
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from checks import expect, launch
 
 ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
 AGENT = os.environ["AGENT"]
 OWN_ARN = os.environ["AGENT_ARN"]
 REGION = os.environ["AWS_DEFAULT_REGION"]
-
-
-def expect(what, seen, wanted):
-    if seen != wanted:
-        sys.exit(f"{what}: saw {seen!r}, wanted {wanted!r}")
 
 
 def encode(data):
@@ -99,19 +94,9 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 ISSUER = f"http://127.0.0.1:{server.server_port}"
 
 
-def launch(name, rules):
-    readable = [sys.prefix, sys.base_prefix, os.path.dirname(AGENT)]
-    wanted = {
-        "program": {"executable": sys.executable, "arguments": ["-u", AGENT], "readable": readable},
-        "authorizerConfiguration": {"customJWTAuthorizer": {"discoveryUrl": f"{ISSUER}/.well-known/openid-configuration", **rules}},
-        "requestHeaderAllowlist": ["Authorization"],
-    }
-    url = f"{ENDPOINT}/_frontdesk/agents/{name}"
-    request = AWSRequest("PUT", url, data=json.dumps(wanted), headers={"content-type": "application/json"})
-    SigV4Auth(boto3.Session().get_credentials(), "frontdesk", REGION).add_auth(request)
-    answer = requests.put(url, data=request.body, headers=dict(request.headers), timeout=60)
-    expect(f"launch {name}: {answer.text}", answer.status_code, 200)
-    return answer.json()["agentRuntimeArn"]
+def launch_with(name, rules):
+    authorizer = {"customJWTAuthorizer": {"discoveryUrl": f"{ISSUER}/.well-known/openid-configuration", **rules}}
+    return launch(name, authorizerConfiguration=authorizer, requestHeaderAllowlist=["Authorization"])["agentRuntimeArn"]
 
 
 def url_of(arn, rest="invocations"):
@@ -148,7 +133,7 @@ def main():
         "authorizingClaimMatchValue": {"claimMatchValue": {"matchValueStringList": ["staff", "admin"]}, "claimMatchOperator": "CONTAINS_ANY"},
     }
     rules = {"allowedClients": ["app"], "allowedAudience": ["agents"], "allowedScopes": ["ask"], "customClaims": [group]}
-    arn = launch("with_tokens", rules)
+    arn = launch_with("with_tokens", rules)
     good = claims(groups=["staff"])
 
     answer = call(arn, one.token(good))

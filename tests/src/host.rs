@@ -230,6 +230,31 @@ impl Host {
         serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {ran:?}"))
     }
 
+    /// Plays a script of `tests/clients`, which must succeed, in the host's folder: with the host's control face and its root's credentials as AWS's clients find
+    /// them, the ARN of its own agent, the program of another, its gateway, its data folder, and these variables. Returns what it printed.
+    pub async fn play(&self, script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+        let ran = Command::new("python3")
+            .arg(repository().join("tests/clients").join(script))
+            .args(arguments)
+            .env("AWS_ENDPOINT_URL", &self.ready.control)
+            .env("AWS_ACCESS_KEY_ID", &self.ready.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", &self.ready.secret_access_key)
+            .env("AWS_DEFAULT_REGION", &self.ready.region)
+            .env("AGENT_ARN", &self.ready.agent_runtime_arn)
+            .env("AGENT", repository().join("crates/runtime/tests/agent.py"))
+            .env("GATEWAY", &self.ready.gateway)
+            .env("DATA_DIR", self.folder.join(".frontdesk"))
+            .env("NO_PROXY", "*")
+            .envs(variables.iter().copied())
+            .current_dir(&self.folder)
+            .output()
+            .await
+            .unwrap_or_else(|error| panic!("python3 could not be run: {error}"));
+        let stdout = String::from_utf8_lossy(&ran.stdout).into_owned();
+        assert!(ran.status.success(), "{script} {arguments:?}: {stdout}\n{}", String::from_utf8_lossy(&ran.stderr));
+        stdout
+    }
+
     /// The agent's process id, from `status`.
     pub async fn agent_pid(&self) -> u32 {
         let status = self.run_json(&["status", "--json"]).await;
