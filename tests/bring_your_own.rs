@@ -190,12 +190,18 @@ async fn an_agent_answers_behind_the_key() {
     let early = host.ask("one").await;
     assert_eq!((early.status.as_u16(), early.json()["error"].as_str()), (404, Some("AgentCore error: 404")), "{early:?}");
     assert!(early.json()["details"].as_str().unwrap().contains("frontdesk launch"), "{early:?}");
+    let status = host.run(&["status", "--host"]).await;
+    assert!(status.stdout.contains("no agent named echo_agent is hosted"), "{status:?}");
+    let doctor = host.run(&["doctor"]).await;
+    assert!(doctor.code == Some(1) && doctor.stdout.contains("BAD   Endpoint: no agent named echo_agent"), "{doctor:?}");
 
     succeed(&host, &["configure", "-e", "echo_agent.py"]).await;
     succeed(&host, &["launch"]).await;
     let answer = host.ask("two").await;
     assert_eq!((answer.status.as_u16(), answer.json()["result"].as_str()), (200, Some("two")), "{answer:?}");
     assert_eq!(host.post(None, r#"{"prompt": "x"}"#).await.status, 403, "the key is asked for all the same");
+    let doctor = host.run(&["doctor"]).await;
+    assert!(doctor.stdout.contains("ok    Endpoint: answered by arn:") && !doctor.stdout.contains("FAQ"), "{doctor:?}");
 
     // The same name with another ARN.
     succeed(&host, &["destroy", "--force"]).await;

@@ -130,8 +130,22 @@ pub struct HostStatus {
     pub embedding_model_missing: bool,
     /// What answers: `extractive`, or the LLM's name.
     pub model: String,
+    /// The FAQ of the built-in agent: a file or a folder.
+    pub faq: String,
+    /// The name of the agent that answers at the endpoint: the built-in one, or one that was launched here.
+    pub endpoint_agent: String,
+    /// Its ARN; `None` while no such agent is hosted, so that callers get 404.
+    pub endpoint_agent_arn: Option<String>,
     /// The usage plan's limits in words.
     pub usage_plan: String,
+}
+
+impl HostStatus {
+    /// Whether the built-in agent answers at the endpoint.
+    #[must_use]
+    pub fn is_built_in_at_endpoint(&self) -> bool {
+        self.endpoint_agent_arn.as_deref() == Some(&self.agent_runtime_arn)
+    }
 }
 
 /// What the composition root knows of the host and this crate cannot.
@@ -149,6 +163,10 @@ pub struct StatusSource {
     pub embedding_model_missing: bool,
     /// See [`HostStatus::model`].
     pub model: String,
+    /// See [`HostStatus::faq`].
+    pub faq: String,
+    /// See [`HostStatus::endpoint_agent`].
+    pub endpoint_agent: String,
     /// See [`HostStatus::usage_plan`].
     pub usage_plan: String,
     /// The id of the API that the host seeded.
@@ -358,14 +376,14 @@ fn status(region: &str, source: &StatusSource, runtimes: &RuntimeService) -> Hos
         SharedState::Ready => "READY",
         SharedState::Failed => "FAILED",
     };
-    let StatusSource { gateway, endpoint, control, search, embedding_model_missing, model, usage_plan, rest_api_id: _, agent_runtime_arn } =
+    let StatusSource { gateway, endpoint, control, search, embedding_model_missing, model, faq, endpoint_agent, usage_plan, .. } =
         source.clone();
     HostStatus {
         gateway,
         endpoint,
         control,
         region: region.to_owned(),
-        agent_runtime_arn: agent_runtime_arn.to_string(),
+        agent_runtime_arn: source.agent_runtime_arn.to_string(),
         agent_status: agent_status.to_owned(),
         agent_pid: pid,
         agent_busy: is_busy,
@@ -373,6 +391,9 @@ fn status(region: &str, source: &StatusSource, runtimes: &RuntimeService) -> Hos
         search,
         embedding_model_missing,
         model,
+        faq,
+        endpoint_agent_arn: runtimes.arn_of(&endpoint_agent).map(|arn| arn.to_string()),
+        endpoint_agent,
         usage_plan,
     }
 }

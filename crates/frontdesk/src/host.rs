@@ -140,6 +140,8 @@ impl Host {
             search: search.to_string(),
             embedding_model_missing: search != settings.agent.search,
             model: model_name(settings),
+            faq: std::path::absolute(&settings.agent.faq)?.display().to_string(),
+            endpoint_agent: front_agent.clone(),
             usage_plan: usage_plan_in_words(settings),
             rest_api_id: rest_api_id.clone(),
             agent_runtime_arn: agent_runtime_arn.clone(),

@@ -73,8 +73,7 @@ pub(crate) fn run(arguments: &DoctorArguments, settings: &Settings) -> anyhow::R
     if let Some(place) = arguments.on_aws.place()? {
         return super::on_aws::doctor::run(place, arguments.json, settings);
     }
-    let mut findings = vec![faq(&settings.agent.faq), model(&settings.agent.model_dir), language_model(settings)];
-    findings.extend(super::block_on(async { Ok(of_host(arguments, settings).await) })?);
+    let mut findings = super::block_on(async { Ok(of_host(arguments, settings).await) })?;
     let of_sessions = host::with_own_user(default_sandbox(), settings);
     findings.extend(enforcement(&of_sessions).into_iter().map(sandbox));
     tell(&findings, arguments.json)
@@ -123,17 +122,31 @@ fn language_model(settings: &Settings) -> Finding {
     good("Language model", host::model_name(settings))
 }
 
-/// What only a running host knows.
+/// What the built-in agent answers from.
+fn knowledge(faq_path: &Path, settings: &Settings) -> Vec<Finding> {
+    vec![faq(faq_path), model(&settings.agent.model_dir), language_model(settings)]
+}
+
+/// How the running host is; where none runs, what one started here would answer from.
 async fn of_host(arguments: &DoctorArguments, settings: &Settings) -> Vec<Finding> {
+    let without_host = |finding: Finding| {
+        let mut findings = knowledge(&settings.agent.faq, settings);
+        findings.push(finding);
+        findings
+    };
     let (run, client) = match RunFile::find(settings).and_then(|run| Ok((run, ControlClient::new(settings)?))) {
         Ok(found) => found,
-        Err(error) => return vec![lacking("Host", format!("{error:#}"))],
+        Err(error) => return without_host(lacking("Host", format!("{error:#}"))),
     };
     let status = match client.status().await {
         Ok(status) => status,
-        Err(error) => return vec![bad("Host", format!("{error:#}"))],
+        Err(error) => return without_host(bad("Host", format!("{error:#}"))),
     };
-    let mut findings = vec![good("Host", format!("process {}, control at {}", run.pid, run.control)), door(&run).await, agent(&status)];
+    // Its own FAQ: it may have been started from another folder, with other flags. An agent of one's own has none.
+    let mut findings = if status.is_built_in_at_endpoint() { knowledge(Path::new(&status.faq), settings) } else { Vec::new() };
+    findings.extend([good("Host", format!("process {}, control at {}", run.pid, run.control)), door(&run).await]);
+    findings.extend(at_endpoint(&status));
+    findings.push(agent(&status));
     match (client.list_keys().await, client.list_plans().await) {
         (Ok(keys), Ok(plans)) => findings.extend(of_keys(arguments.key.as_deref(), &keys.keys, &plans.usage_plans, now_unix())),
         (Err(error), _) | (_, Err(error)) => findings.push(bad("Keys", format!("{error:#}"))),
@@ -148,6 +161,18 @@ async fn door(run: &RunFile) -> Finding {
         Ok(Ok(_)) => good("Gateway", format!("takes connections at {}", run.gateway)),
         Ok(Err(error)) => bad("Gateway", format!("{} refuses connections ({error}): is something between?", run.gateway)),
         Err(_) => bad("Gateway", format!("{} takes no connection within {} s", run.gateway, DOOR_TIMEOUT.as_secs())),
+    }
+}
+
+/// The agent behind the key, where it is not the built-in one.
+fn at_endpoint(status: &HostStatus) -> Option<Finding> {
+    let name = &status.endpoint_agent;
+    match &status.endpoint_agent_arn {
+        _ if status.is_built_in_at_endpoint() => None,
+        Some(arn) => Some(good("Endpoint", format!("answered by {arn}"))),
+        None => {
+            Some(bad("Endpoint", format!("no agent named {name} is hosted, so callers get 404: `frontdesk launch -a {name}` brings it")))
+        }
     }
 }
 

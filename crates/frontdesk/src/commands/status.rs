@@ -46,7 +46,12 @@ pub(crate) fn run(arguments: &StatusArguments, settings: &Settings) -> anyhow::R
     } else if status.agent_busy {
         format!("{}; the FAQ is being embedded (how far: logs/agent.log), and a new one is searched by keywords meanwhile", status.search)
     } else {
-        status.search
+        status.search.clone()
+    };
+    let answers = match &status.endpoint_agent_arn {
+        _ if status.is_built_in_at_endpoint() => None,
+        Some(arn) => Some(("Answered by", arn.clone())),
+        None => Some(("Answered by", format!("nobody: no agent named {} is hosted (`frontdesk launch` brings it)", status.endpoint_agent))),
     };
     let lines = [
         ("Agent status", format!("{}{process}", status.agent_status)),
@@ -59,6 +64,7 @@ pub(crate) fn run(arguments: &StatusArguments, settings: &Settings) -> anyhow::R
         ("Search", search),
         ("Usage plan", status.usage_plan),
     ];
+    let lines: Vec<_> = lines.into_iter().chain(answers).collect();
     super::print_lines(&lines);
     if let Some(failure) = status.agent_failure {
         println!("\nThe agent's last start failed:\n{failure}");
