@@ -22,6 +22,10 @@ pub const DIMENSIONS: usize = 384;
 /// Tokens of a text that count, the two special ones included; sentence-transformers' `max_seq_length` for this model.
 pub(crate) const TOKENS_MAX: usize = 256;
 
+/// Tokens that go through the layers together, short of a single text's. Fewer read the weights too often; with more, what lies between two layers leaves the
+/// processor's caches (32 pages of 61 tokens: 387 ms at 512, 425 at 64, 487 all at once).
+const TOKENS_TOGETHER: usize = 512;
+
 const VOCABULARY: usize = 30_522;
 const POSITIONS: usize = 512;
 const LAYERS: usize = 6;
@@ -91,18 +95,28 @@ impl Encoder {
     /// # Errors
     /// An empty text, a token number beyond the vocabulary, and a weights file that can no longer be read.
     pub(crate) fn encode(&self, texts: &[&[u32]]) -> io::Result<Vec<Vector>> {
-        let mut rows = Vec::with_capacity(texts.len());
-        let mut hidden = Vec::new();
+        let mut vectors = Vec::with_capacity(texts.len());
+        let (mut hidden, mut rows) = (Vec::new(), Vec::new());
         for text in texts {
+            if hidden.len() / DIMENSIONS + text.len().min(TOKENS_MAX) > TOKENS_TOGETHER {
+                self.finish(&mut rows, &mut hidden, &mut vectors);
+            }
             let start = hidden.len() / DIMENSIONS;
             self.embed_tokens(text, &mut hidden)?;
             rows.push(start..hidden.len() / DIMENSIONS);
         }
+        self.finish(&mut rows, &mut hidden, &mut vectors);
+        Ok(vectors)
+    }
+
+    /// Runs the layers over the texts in `hidden`, which is left empty.
+    fn finish(&self, rows: &mut Vec<Rows>, hidden: &mut Vec<f32>, vectors: &mut Vec<Vector>) {
         let gemm = GemmExecutor::default();
         for layer in &self.layers {
-            layer.apply(&gemm, &rows, &mut hidden);
+            layer.apply(&gemm, rows, hidden);
         }
-        Ok(rows.iter().map(|rows| pool(&hidden[rows.start * DIMENSIONS..rows.end * DIMENSIONS])).collect())
+        vectors.extend(rows.drain(..).map(|rows| pool(&hidden[rows.start * DIMENSIONS..rows.end * DIMENSIONS])));
+        hidden.clear();
     }
 
     fn embed_tokens(&self, text: &[u32], hidden: &mut Vec<f32>) -> io::Result<()> {
