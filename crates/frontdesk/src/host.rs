@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -25,7 +26,7 @@ use frontdesk_gateway::stage_logs::StageLogs;
 use frontdesk_gateway::tls::Tls;
 use frontdesk_gateway::{
     ApiService, Backends, CreatedKey, Fleet, Gateway, GatewayLimits, Integration, KeyService, LeaseDesk, Listener, ListenerLimits,
-    Observers, OnOutage, UsageWriter, key,
+    ListenerThreads, Observers, OnOutage, UsageWriter, key,
 };
 use frontdesk_process::{LogFile, Sandbox, SandboxUser, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
@@ -283,13 +284,17 @@ impl Host {
     }
 
     /// Serves until `shutdown` ends; then requests in flight are finished, the agents ended and the last counts written, in that order.
-    pub(crate) async fn serve(self, shutdown: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// When it cannot begin to.
+    pub(crate) async fn serve(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let (end_doors, doors_end) = watch::channel(false);
         let (end_rest, rest_ends) = watch::channel(false);
         let gateway = self.gateway;
         let front = move |request, peer| gateway.clone().handle(request, peer);
         let certificate = self.gateway_listener.tls.clone().map(|tls| tokio::spawn(tls.watch()));
-        let front = tokio::spawn(frontdesk_gateway::run(self.gateway_listener, front, ended(doors_end.clone())));
+        let front = ListenerThreads::start(self.gateway_listener, available_parallelism().map_or(1, usize::from), front)
+            .context("failed to start the gateway's threads")?;
         let control = self.control;
         let back = move |mut request: http::Request<hyper::body::Incoming>, peer: SocketAddr| {
             request.extensions_mut().insert(CallerAddress(peer.ip()));
@@ -302,7 +307,7 @@ impl Host {
 
         shutdown.await;
         let _ = end_doors.send(true);
-        let _ = tokio::join!(front, back);
+        let _ = tokio::join!(front.end(), back);
         if let Some(certificate) = certificate {
             certificate.abort();
         }
@@ -315,6 +320,7 @@ impl Host {
             let _ = fleet.await;
         }
         let _ = std::fs::remove_file(self.data_folder.path().join(RUN_FILE));
+        Ok(())
     }
 }
 

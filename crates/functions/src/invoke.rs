@@ -69,9 +69,9 @@ impl FunctionService {
         check_payload(&request.payload, PAYLOAD_BYTES_MAX, "RequestResponse")?;
         let call = self.look_up(&request.name)?;
         let place = self.pools.enter(&call.stored.function.name, call.stored.function.reserved_concurrency)?;
-        // As in Lambda, a caller that goes away does not stop the function; nor may its process be forgotten.
+        // As in Lambda, a caller that goes away does not stop the function; nor may its process be forgotten, or be left to the caller's runtime.
         let service = self.clone();
-        let carried = tokio::spawn(async move { service.carry_out(&call, request, place, uuid::Uuid::new_v4().to_string()).await });
+        let carried = self.tasks.spawn(async move { service.carry_out(&call, request, place, uuid::Uuid::new_v4().to_string()).await });
         carried.await.map_err(|panicked| FunctionError::Failed(panicked.to_string()))?
     }
 
@@ -96,7 +96,7 @@ impl FunctionService {
         }
         let request_id = uuid::Uuid::new_v4().to_string();
         let (service, id) = (self.clone(), request_id.clone());
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             service.handle_event(request, id).await;
             service.events.fetch_sub(1, Ordering::Relaxed);
         });

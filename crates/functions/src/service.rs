@@ -15,6 +15,7 @@ use std::time::Duration;
 use frontdesk_aws::Credentials;
 use frontdesk_process::Spawner;
 use frontdesk_store::{Function, FunctionState, FunctionVersion, IsolationLevel, LastUpdate, Store, StoredFunction};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -78,6 +79,8 @@ pub struct FunctionService {
     pub(crate) pools: Pools,
     pub(crate) roles: RoleCredentials,
     pub(crate) sink: LogSink,
+    /// The runtime on which functions are carried out, whichever their callers are on.
+    pub(crate) tasks: Handle,
     pub(crate) environment: Arc<[(OsString, OsString)]>,
     /// Events that wait or are being handled.
     pub(crate) events: AtomicUsize,
@@ -130,6 +133,7 @@ impl FunctionService {
             place,
             roles,
             sink,
+            tasks: Handle::current(),
         });
         for stored in service.all() {
             if stored.versions.values().any(is_on_its_way) {

@@ -22,7 +22,7 @@ use crate::answer::GatewayAnswer;
 use crate::integration::{Body, Integration, RoleArn};
 use answer::AnswerPlan;
 use body::RequestBodies;
-use http::{HttpBackend, HttpClient, Way};
+use http::{HttpBackend, HttpClients, Way};
 
 pub(crate) use facts::Facts;
 #[cfg(any(test, fuzzing))]
@@ -37,11 +37,11 @@ pub use template::{Template, UnsupportedTemplate};
 #[error("{0}")]
 pub struct CompileError(pub(crate) String);
 
-/// Whatever methods can have behind them: functions by ARN, other servers through one pool of connections.
+/// Whatever methods can have behind them: functions by ARN, other servers through pools of connections.
 pub struct Backends {
     functions: HashMap<String, Arc<dyn Integration>>,
     services: HashMap<String, Arc<dyn Integration>>,
-    client: HttpClient,
+    clients: HttpClients,
 }
 
 impl std::fmt::Debug for Backends {
@@ -51,12 +51,12 @@ impl std::fmt::Debug for Backends {
 }
 
 impl Backends {
-    /// These functions, by their ARNs, and an empty pool of connections.
+    /// These functions, by their ARNs, and empty pools of connections.
     ///
     /// # Errors
     /// When the machine's certificate authorities cannot be read.
     pub fn new(functions: HashMap<String, Arc<dyn Integration>>) -> std::io::Result<Backends> {
-        Ok(Backends { functions, services: HashMap::new(), client: http::client()? })
+        Ok(Backends { functions, services: HashMap::new(), clients: HttpClients::new()? })
     }
 
     /// With these services of AWS, by the names that their hosts begin with: an HTTP_PROXY integration whose URI names one and whose credentials name a role
@@ -135,7 +135,7 @@ impl Backend {
                 let way = match (&definition.credentials, definition.kind) {
                     (Some(role_arn), IntegrationType::HttpProxy) => Way::Service(backends.service(definition)?, RoleArn(role_arn.clone())),
                     (Some(_), _) => return Err(CompileError("credentials are for HTTP_PROXY integrations here".to_owned())),
-                    (None, _) => Way::Network(Box::new(backends.client.clone())),
+                    (None, _) => Way::Network(Box::new(backends.clients.clone())),
                 };
                 Ok(Backend::Http(Box::new(HttpBackend::compile(definition, resource_path, way)?)))
             }

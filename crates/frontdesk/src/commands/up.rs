@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &UpArguments, settings: Settings) -> anyhow::Result
             interrupted.await;
             println!("Finishing requests in flight, then stopping.");
         })
-        .await;
+        .await?;
         drop(end_metrics);
         if let Some(metrics) = metrics {
             let _ = metrics.await;

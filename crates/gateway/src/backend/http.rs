@@ -14,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use thread_local::ThreadLocal;
 
 use super::CompileError;
 use super::answer::AnswerPlan;
@@ -71,27 +72,42 @@ const REMAPPED: [(HeaderName, HeaderName); 3] = [
     (header::WWW_AUTHENTICATE, HeaderName::from_static("x-amzn-remapped-www-authenticate")),
 ];
 
-/// The pool of connections to all backends.
-pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+/// Connections to all backends: a pool for each thread, whose runtime drives them.
+#[derive(Clone)]
+pub(crate) struct HttpClients {
+    connector: HttpsConnector<HttpConnector>,
+    of_threads: Arc<ThreadLocal<HttpClient>>,
+}
 
-/// A client with an empty pool. Servers' certificates are checked as this machine does it.
-///
-/// # Errors
-/// When the machine's certificate authorities cannot be read.
-pub(crate) fn client() -> std::io::Result<HttpClient> {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let tls = HttpsConnectorBuilder::new().with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())?;
-    let connector = tls.https_or_http().enable_http1().wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new()).pool_idle_timeout(POOL_IDLE_TIMEOUT).pool_timer(TokioTimer::new()).build(connector))
+type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+impl HttpClients {
+    /// Empty pools. Servers' certificates are checked as this machine does it.
+    ///
+    /// # Errors
+    /// When the machine's certificate authorities cannot be read.
+    pub(crate) fn new() -> std::io::Result<HttpClients> {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let tls = HttpsConnectorBuilder::new().with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())?;
+        let connector = tls.https_or_http().enable_http1().wrap_connector(connector);
+        Ok(HttpClients { connector, of_threads: Arc::default() })
+    }
+
+    fn of_this_thread(&self) -> &HttpClient {
+        self.of_threads.get_or(|| {
+            let builder = &mut Client::builder(TokioExecutor::new());
+            builder.pool_idle_timeout(POOL_IDLE_TIMEOUT).pool_timer(TokioTimer::new()).build(self.connector.clone())
+        })
+    }
 }
 
 /// How requests get to a backend.
 pub(crate) enum Way {
-    /// By the pool of connections.
-    Network(Box<HttpClient>),
+    /// By a pool of connections.
+    Network(Box<HttpClients>),
     /// Through what speaks for a service of AWS, in the name of a role.
     Service(Arc<dyn Integration>, RoleArn),
 }
@@ -197,8 +213,8 @@ impl HttpBackend {
     ) -> Result<Response<Body>, GatewayAnswer> {
         let request_id = exchange.request_id;
         match &self.way {
-            Way::Network(client) => {
-                let answered = client.request(outgoing).await.map_err(|error| {
+            Way::Network(clients) => {
+                let answered = clients.of_this_thread().request(outgoing).await.map_err(|error| {
                     tracing::warn!(%request_id, error = &error as &dyn std::error::Error, "backend failed");
                     GatewayAnswer::EndpointUnreachable
                 });
