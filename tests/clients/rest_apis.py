@@ -392,7 +392,7 @@ def agentcore_behind_a_method():
     for what, kind, where in [("another service", "HTTP_PROXY", uri.replace("bedrock-agentcore", "sqs")), ("no service", "HTTP_PROXY", BACKEND), ("a mapped call", "HTTP", uri)]:
         refused(what, "BadRequestException", "credentials are for", api.put_integration, **about, type=kind, uri=where)
     aws = f"arn:aws:apigateway:{REGION}:bedrock-agentcore:path/runtimes/x/invocations"
-    refused("an AWS integration", "BadRequestException", "Invalid ARN specified in the request", api.put_integration, **about, type="AWS", uri=aws)
+    refused("an AWS integration", "BadRequestException", "AWS Service of type bedrock-agentcore not supported", api.put_integration, **about, type="AWS", uri=aws)
     api.delete_rest_api(restApiId=api_id)
 
 

@@ -46,6 +46,7 @@ use crate::agent_metrics::AgentMetrics;
 use crate::agentcore_calls::{self, AgentCoreCalls};
 use crate::fetch;
 use crate::front_door::FrontDoor;
+use crate::function_calls::FunctionCalls;
 use crate::function_logs;
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
@@ -201,8 +202,15 @@ impl Host {
         };
         let proxy_arn = format!("arn:aws:lambda:{}:{}:function:{PROXY}", settings.region, settings.account_id);
         let function: Arc<dyn Integration> = Arc::new(front_door);
+        let function_calls = FunctionCalls {
+            functions: functions.clone(),
+            identities: identities.clone(),
+            region: settings.region.clone(),
+            account_id: settings.account_id.clone(),
+        };
         let backends = Backends::new(HashMap::from([(proxy_arn.clone(), function)]))
             .context("failed to read this machine's certificate authorities (SSL_CERT_FILE names others)")?
+            .with_lambda(Arc::new(function_calls))
             .with_services(HashMap::from([(agentcore_calls::SERVICE.to_owned(), agentcore)]));
         let cache = cache_settings(settings);
         let apis = ApiService::open(store.clone(), settings.account_id.clone(), rest_api_id.clone(), backends, cache, stage_logs, metrics)?;

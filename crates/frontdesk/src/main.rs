@@ -15,6 +15,8 @@ mod fetch;
 #[cfg(feature = "host")]
 mod front_door;
 #[cfg(feature = "host")]
+mod function_calls;
+#[cfg(feature = "host")]
 mod function_logs;
 #[cfg(feature = "host")]
 mod host;
