@@ -16,7 +16,7 @@ import boto3
 import requests
 from botocore.config import Config
 
-from checks import expect, refused
+from checks import expect, logged, refused
 
 GATEWAY = os.environ["GATEWAY"]
 REGION = os.environ["AWS_DEFAULT_REGION"]
@@ -152,6 +152,12 @@ def how_answers_are_read():
     method(api_id, "short", **proxied, timeoutInMillis=1000)
     method(api_id, "alias", type="AWS_PROXY", uri=invocation_uri(FUNCTION_ARN + ":${stageVariables.alias}"))
     api.create_deployment(restApiId=api_id, stageName="prod", variables={"alias": "live"})
+    log = f"/desk/{api_id}"
+    fields = ["status", "requestId", "integration.status", "integration.integrationStatus", "integration.requestId", "integration.error"]
+    line = "{" + ",".join(f'"{field}":"$context.{field}"' for field in fields) + "}"
+    destination = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{log}"
+    change = [{"op": "replace", "path": f"/accessLogSettings/{name}", "value": value} for name, value in [("destinationArn", destination), ("format", line)]]
+    api.update_stage(restApiId=api_id, stageName="prod", patchOperations=change)
     leave = dict(FunctionName=NAME, Action="lambda:InvokeFunction", Principal="apigateway.amazonaws.com", SourceArn=f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api_id}/*")
     functions.add_permission(**leave, StatementId="answers")
 
@@ -167,6 +173,17 @@ def how_answers_are_read():
     for what in [{}, [], "text", None, {"statusCode": "ok"}, {"statusCode": 200, "more": 1}, {"body": {"a": 1}}, {"multiValueHeaders": {"a": "1"}}]:
         answered(f"no answer: {what}", what, 502, '{"message":"Internal server error"}')
     expect("a failed function", (wish(api_id, **{"raise": "no good"}).status_code, wish(api_id, **{"raise": "x"}).json()), (502, {"message": "Internal server error"}))
+
+    def told_of(request_id):
+        found = json.loads(logged(log, bool, filterPattern=f'"{request_id}"')[0])
+        return tuple(found[name] for name in ("status", "integration.status", "integration.integrationStatus")), found["integration.requestId"], found["integration.error"]
+
+    told = wish(api_id, answer={"statusCode": 418, "body": "tea"})
+    statuses, invocation, error = told_of(told.headers["x-amzn-requestid"])
+    expect("an access log's line", (statuses, error), (("418", "418", "200"), "-"))
+    logged(f"/aws/lambda/{NAME}", lambda messages: any(f"REPORT RequestId: {invocation}" in message for message in messages))
+    statuses, _, error = told_of(wish(api_id, **{"raise": "x"}).headers["x-amzn-requestid"])
+    expect("a failure's line", (statuses, error), (("502", "-", "200"), "the function failed"))
 
     picture = call(api_id, "/invoke", data=b"\xff\x00", headers={"content-type": "image/png"}).json()["event"]
     expect("bytes", (picture["body"], picture["isBase64Encoded"]), (base64.b64encode(b"\xff\x00").decode(), True))
