@@ -23,6 +23,11 @@ async fn what_was_acknowledged_outlives_a_killed_host() {
     let host = setup.start(folder.path()).await;
     play(&host, &["before"]).await;
     host.end("-KILL").await;
+    let shown = setup.run(folder.path(), &["logs", "--group", "/desk/lasting", "--json"]).await;
+    let lines: Vec<serde_json::Value> = shown.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), &lines[19]["message"], &lines[19]["stream"]), (20, &"line 19".into(), &"s".into()), "{}", shown.stderr);
+    let absent = setup.run(folder.path(), &["logs", "--group", "/desk/absent"]).await;
+    assert!(absent.code == Some(1) && absent.stderr.contains("/desk/lasting"), "{}", absent.stderr);
     let host = setup.start(folder.path()).await;
     play(&host, &["after"]).await;
 }
