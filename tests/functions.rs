@@ -11,6 +11,4 @@ async fn functions_are_made_called_and_deleted() {
     let host = Setup::new(env!("CARGO_BIN_EXE_frontdesk")).variable("FRONTDESK_PROGRAMS_DIR", &programs).start(folder.path()).await;
     let said = host.play("functions.py", &[], &[]).await;
     assert!(said.contains("all functions answered as they should"), "{said}");
-    let log = std::fs::read_to_string(folder.path().join(".frontdesk/logs/functions/teller.jsonl")).unwrap();
-    assert!(log.lines().any(|line| line.contains("asked {'a': 1}")) && log.contains("REPORT RequestId"), "{log}");
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 
 import boto3
 import requests
@@ -32,6 +33,22 @@ def refused_with(what, status, code, message, call, **arguments):
     """As `refused`, with this HTTP status."""
     response = refused(what, code, message, call, **arguments)
     expect(f"{what}: status", response["ResponseMetadata"]["HTTPStatusCode"], status)
+
+
+def logged(group, is_all, **wanted):
+    """Waits until the events of a log group are all that is wanted. Returns their messages, by time."""
+    logs = boto3.client("logs")
+    messages = []
+    for _ in range(600):
+        try:
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, **wanted)
+            messages = [event["message"] for page in pages for event in page["events"]]
+        except logs.exceptions.ResourceNotFoundException:
+            pass
+        if is_all(messages):
+            return messages
+        time.sleep(0.05)
+    sys.exit(f"{group} never held what was wanted: {messages!r}")
 
 
 def host_api(verb, path, body=None):

@@ -15,7 +15,7 @@ import zipfile
 import boto3
 from botocore.config import Config
 
-from checks import expect, refused
+from checks import expect, logged, refused
 
 REGION = os.environ["AWS_DEFAULT_REGION"]
 ROLE = "arn:aws:iam::000000000000:role/of-function"
@@ -79,6 +79,8 @@ log = base64.b64decode(answer["LogResult"]).decode()
 for line in (f"START RequestId: {told['id']} Version: $LATEST", "asked {'a': 1}", f"END RequestId: {told['id']}", f"REPORT RequestId: {told['id']}\tDuration: "):
     if line not in log:
         sys.exit(f"{line!r} is not in the log: {log!r}")
+lines = logged("/aws/lambda/teller", lambda messages: any(told["id"] in line and line.startswith("REPORT") for line in messages))
+expect("the log group", ["asked {'a': 1}" in line for line in lines].count(True), 1)
 expect("executed version", answer["ExecutedVersion"], "$LATEST")
 answer, told = invoke("teller", "raise")
 expect("function error", (answer["FunctionError"], told["errorType"], told["errorMessage"]), ("Unhandled", "ValueError", "no good"))

@@ -1,4 +1,4 @@
-//! The AWS dialect: ARNs, credentials, Signature Version 4, IAM policies, service errors, and the event that a function gets from API Gateway.
+//! The AWS dialect: ARNs, credentials, Signature Version 4, IAM policies, service errors, and what passes between API Gateway and a function.
 //!
 //! Pure: no I/O, no async, no clock. Whatever depends on the time of day takes `now` as an argument, and whatever needs a secret is handed a
 //! lookup. What the documents of single AWS operations look like is not known here.
@@ -6,6 +6,7 @@
 pub mod arn;
 pub mod credentials;
 pub mod error;
+pub mod gateway_event;
 pub mod policy;
 pub mod proxy_event;
 pub mod sigv4;

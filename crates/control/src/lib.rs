@@ -1,4 +1,4 @@
-//! AgentCore's front, the control planes of API Gateway and Lambda, IAM, STS and the host's own API: who calls, may they, and what they want.
+//! AgentCore's front, the control planes of API Gateway and Lambda, CloudWatch Logs, IAM, STS and the host's own API: who calls, may they, and what they want.
 //!
 //! Every request is verified (SigV4, over the hash of the body that really came) and judged against its principal's policies before anything is done.
 //! This crate shapes AWS's documents; what is behind them (agents, keys) lives in the rooms below.
@@ -11,6 +11,7 @@ mod host_api;
 mod iam;
 mod identity;
 mod lambda;
+mod logs;
 mod oidc;
 mod operation;
 mod query;
@@ -27,5 +28,6 @@ pub use host_api::{
     RotateKeyRequest, SessionDocument, SessionList, SessionsDocument, StatusSource, ThrottleDocument, UpdateKeyRequest, UsageDocument,
 };
 pub use identity::{BuiltInRole, IdentityService, IdentityServiceError, Principal, TemporaryCredentials};
+pub use logs::{LogMetric, LogMetrics, LogService};
 pub use oidc::{Fetch, FetchError, Fetching};
 pub use serve::{CallerAddress, Control, MetricsSource};

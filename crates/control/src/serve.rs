@@ -28,6 +28,7 @@ use crate::host_api::{self, Call, HostRooms, StatusSource};
 use crate::iam;
 use crate::identity::{IdentityService, Principal};
 use crate::lambda;
+use crate::logs::{self, LogService};
 use crate::oidc::{self, Bearers, Fetch, Refusal};
 use crate::operation;
 use crate::query::{self, Parameters, Protocol};
@@ -53,6 +54,7 @@ pub struct Control {
     keys: Arc<KeyService>,
     apis: Arc<ApiService>,
     functions: Option<Arc<FunctionService>>,
+    logs: Option<Arc<LogService>>,
     status: StatusSource,
     metrics: Option<MetricsSource>,
     bodies: BodyReader,
@@ -87,6 +89,7 @@ impl Control {
             keys,
             apis,
             functions: None,
+            logs: None,
             status,
             metrics,
             spans: Spans::default(),
@@ -99,6 +102,12 @@ impl Control {
     #[must_use]
     pub fn with_functions(self, functions: Arc<FunctionService>) -> Control {
         Control { functions: Some(functions), ..self }
+    }
+
+    /// The same, with logs.
+    #[must_use]
+    pub fn with_logs(self, logs: Arc<LogService>) -> Control {
+        Control { logs: Some(logs), ..self }
     }
 
     /// `spans` are told of invocations.
@@ -197,6 +206,14 @@ impl Control {
             let call = apigateway::Call { operation: operation.id, parameters, query, body, now_unix: now().unix_timestamp() };
             let rooms = apigateway::Rooms { apis: self.apis.clone(), keys: self.keys.clone() };
             Ok(apigateway::perform(call, rooms).await?.map(full))
+        } else if let Some(name) = logs::target(&request)
+            && let Some(logs) = &self.logs
+        {
+            let answered = self.logs(request, &name, logs.clone()).await.unwrap_or_else(|error| {
+                tracing::debug!(request_id, code = %error.code, message = error.message, operation = name, "refused");
+                logs::refuse(&error)
+            });
+            Ok(answered.map(full))
         } else if let Some(protocol) = query_service(&request) {
             let answered = self.query(request, protocol, request_id).await.unwrap_or_else(|error| {
                 tracing::debug!(request_id, code = %error.code, message = error.message, service = protocol.service, "refused");
@@ -260,6 +277,17 @@ impl Control {
         let mut response = Response::new(full(document.to_string().into()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(response)
+    }
+
+    /// Performs an operation of CloudWatch Logs.
+    async fn logs<B>(&self, request: Request<B>, name: &str, logs: Arc<LogService>) -> Result<Response<Bytes>, ServiceError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (_, body, principal) = self.verified(request, logs::SERVICE).await?;
+        let call = logs::Call::read(name, &body, unix_ms(now()))?;
+        logs::authorize(&principal, &call, &logs)?;
+        logs::perform(call, logs).await
     }
 
     /// Performs an operation of IAM or STS.

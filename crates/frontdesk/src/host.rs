@@ -16,8 +16,8 @@ use frontdesk_agent::retrieval::SearchKind;
 use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
-use frontdesk_control::{BuiltInRole, CallerAddress, Control, IdentityService, MetricsSource, StatusSource};
-use frontdesk_functions::{FunctionPlace, FunctionService, RoleCredentials};
+use frontdesk_control::{BuiltInRole, CallerAddress, Control, IdentityService, LogService, MetricsSource, StatusSource};
+use frontdesk_functions::{FunctionPlace, FunctionService, LogSink as FunctionLogSink, RoleCredentials};
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
@@ -34,8 +34,8 @@ use frontdesk_runtime::{
     DEFAULT_ENDPOINT, EgressRules, RuntimePlace, RuntimeService, SESSION_USERS, SeededProgram, SeededRuntime, SessionLimits,
 };
 use frontdesk_store::{
-    AccessKey, Artifact, DataFolder, FleetAddress, IsolationLevel, Joined, LocalProgram, RuntimeConfiguration, SealKey, SecretText,
-    SessionMode, Store, Throttle,
+    AccessKey, Artifact, DataFolder, FleetAddress, IsolationLevel, Joined, LocalProgram, LogStore, RuntimeConfiguration, SealKey,
+    SecretText, SessionMode, Store, Throttle,
 };
 use frontdesk_trace::Spans;
 use prometheus_client::metrics::gauge::Gauge;
@@ -47,11 +47,11 @@ use crate::agent_metrics::AgentMetrics;
 use crate::agentcore_calls::{self, AgentCoreCalls};
 use crate::fetch;
 use crate::front_door::FrontDoor;
-use crate::function_logs;
+use crate::function_calls::FunctionCalls;
+use crate::log_groups::{self, StageLogGroups};
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
 use crate::settings::{self, CacheScopeSetting, OnOutageSetting, QuotaPeriodSetting, RuntimeHostSettings, Settings};
-use crate::stage_logs::LogGroupFiles;
 use crate::transport::{ControlEnd, InProcess};
 
 /// The name of the function that is the proxy: the host's own, not one that anybody deployed.
@@ -94,6 +94,7 @@ pub(crate) struct Host {
     pub(crate) metrics: MetricsPage,
     runtimes: Arc<RuntimeService>,
     functions: Arc<FunctionService>,
+    logs: Arc<LogService>,
     gateway: Arc<Gateway>,
     gateway_listener: Listener,
     control: Arc<Control>,
@@ -123,7 +124,8 @@ impl Host {
             None => SearchKind::Keyword,
         };
         let spawner = Spawner::start().context("failed to start the spawning thread")?;
-        let runtimes = runtimes(settings, data_folder.path(), store.clone(), spawner.clone())?;
+        let logs = logs(settings, data_folder.path())?;
+        let runtimes = runtimes(settings, data_folder.path(), store.clone(), spawner.clone(), logs.clone())?;
         runtimes.seed(own_agent(settings, data_folder.path(), &agent_runtime_arn)?, now_unix * 1000)?;
 
         let front_agent = settings.gateway.agent.clone().unwrap_or_else(|| agent_runtime_arn.name().to_owned());
@@ -133,7 +135,8 @@ impl Host {
         let built_in = vec![proxy_role.clone(), gateway_role.clone()];
         let identities = Arc::new(IdentityService::open(store.clone(), &settings.account_id, root, built_in)?);
         let roles = roles_of_functions(identities.clone());
-        let functions = functions(settings, data_folder.path(), store.clone(), spawner, &run.control, roles)?;
+        let sink = log_groups::of_functions(logs.clone());
+        let functions = functions(settings, data_folder.path(), store.clone(), spawner, &run.control, roles, sink)?;
         let status = StatusSource {
             gateway: run.gateway.clone(),
             endpoint: run.endpoint.clone(),
@@ -149,7 +152,7 @@ impl Host {
         };
         let mut registry = Registry::default();
         let access_log = access_log(settings, data_folder.path())?.map(Arc::new);
-        let stage_logs = Arc::new(StageLogs::new(settings.account_id.clone(), Box::new(LogGroupFiles::new(data_folder.path()))));
+        let stage_logs = Arc::new(StageLogs::new(settings.account_id.clone(), Box::new(StageLogGroups(logs.clone()))));
         registry.register_collector(Box::new(AgentMetrics(runtimes.clone())));
         let metrics = Metrics::register(&mut registry);
         let fleet = Fleet::new(keys.clone(), Gauge::default());
@@ -169,7 +172,7 @@ impl Host {
         let control_listener =
             Listener { socket: control_listener, limits: ListenerLimits::default(), tls: None, connections: Default::default() };
         let observers = Observers { access_log, metrics: metrics.clone(), spans: spans.clone() };
-        let metrics_page = metrics_page(registry, &observers, &stage_logs);
+        let metrics_page = metrics_page(registry, &observers, &stage_logs, &logs);
         let metrics_source = settings.control.metrics.then(|| {
             let metrics_page = metrics_page.clone();
             Box::new(move || metrics_page()) as MetricsSource
@@ -202,8 +205,15 @@ impl Host {
         };
         let proxy_arn = format!("arn:aws:lambda:{}:{}:function:{PROXY}", settings.region, settings.account_id);
         let function: Arc<dyn Integration> = Arc::new(front_door);
+        let function_calls = FunctionCalls {
+            functions: functions.clone(),
+            identities: identities.clone(),
+            region: settings.region.clone(),
+            account_id: settings.account_id.clone(),
+        };
         let backends = Backends::new(HashMap::from([(proxy_arn.clone(), function)]))
             .context("failed to read this machine's certificate authorities (SSL_CERT_FILE names others)")?
+            .with_lambda(Arc::new(function_calls))
             .with_services(HashMap::from([(agentcore_calls::SERVICE.to_owned(), agentcore)]));
         let cache = cache_settings(settings);
         let apis = ApiService::open(store.clone(), settings.account_id.clone(), rest_api_id.clone(), backends, cache, stage_logs, metrics)?;
@@ -213,7 +223,7 @@ impl Host {
         seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s, stream_timeout_ms }, now_unix)?;
         let region = settings.region.clone();
         let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis.clone(), status, metrics_source);
-        let control = control.with_functions(functions.clone()).with_spans(spans).with_fetch(fetch::documents()?);
+        let control = control.with_functions(functions.clone()).with_logs(logs.clone()).with_spans(spans).with_fetch(fetch::documents()?);
         let control = Arc::new(control);
         control_end.put(&control);
         let limits = GatewayLimits {
@@ -236,6 +246,7 @@ impl Host {
             metrics: metrics_page,
             runtimes,
             functions,
+            logs,
             gateway,
             gateway_listener,
             control,
@@ -312,6 +323,9 @@ impl Host {
             certificate.abort();
         }
         tokio::join!(self.runtimes.shut_down(), self.functions.shut_down());
+        // After those who print: their last lines are written.
+        let logs = self.logs;
+        let _ = tokio::task::spawn_blocking(move || logs.flush()).await;
         let _ = end_rest.send(true);
         let _ = writer.await;
         // After the writer: the fleet is told the last counts.
@@ -377,13 +391,27 @@ fn seal_key(settings: &Settings, data_folder: &DataFolder) -> anyhow::Result<Sea
     }
 }
 
+/// The logs: what functions, agents and stages print, and what anybody puts.
+fn logs(settings: &Settings, data_folder: &Path) -> anyhow::Result<Arc<LogService>> {
+    let store = LogStore::open(&data_folder.join("logs.db"))?;
+    let opened = LogService::open(store, settings.region.clone(), settings.account_id.clone(), Arc::new(()));
+    opened.map_err(anyhow::Error::from_boxed).context("failed to open the logs")
+}
+
 /// The agents' host.
-fn runtimes(settings: &Settings, data_folder: &Path, store: Arc<Store>, spawner: Spawner) -> anyhow::Result<Arc<RuntimeService>> {
+fn runtimes(
+    settings: &Settings,
+    data_folder: &Path,
+    store: Arc<Store>,
+    spawner: Spawner,
+    logs: Arc<LogService>,
+) -> anyhow::Result<Arc<RuntimeService>> {
     let data_folder = std::path::absolute(data_folder)?;
     let place = RuntimePlace {
         region: settings.region.clone(),
         account_id: settings.account_id.clone(),
         logs: data_folder.join("logs").join("agents"),
+        lines: log_groups::of_agents(logs),
         sessions: sessions_folder(&data_folder)?,
         environment: inherited(&INHERITED),
         hidden: vec![data_folder.clone()],
@@ -419,6 +447,7 @@ fn functions(
     spawner: Spawner,
     control: &str,
     roles: RoleCredentials,
+    sink: FunctionLogSink,
 ) -> anyhow::Result<Arc<FunctionService>> {
     let data_folder = std::path::absolute(data_folder)?;
     let mut environment = inherited(&INHERITED);
@@ -434,8 +463,7 @@ fn functions(
         isolation: IsolationLevel::Process,
         invocations_max: u32::try_from(settings.runtime.sessions_max).unwrap_or(u32::MAX),
     };
-    let logs = function_logs::sink(&data_folder.join("logs").join("functions"))?;
-    Ok(FunctionService::open(store, spawner, place, roles, logs)?)
+    Ok(FunctionService::open(store, spawner, place, roles, sink)?)
 }
 
 /// The first of the users that sessions have for themselves: only root gives them any, and in a container only those that the container has.
@@ -613,10 +641,12 @@ fn access_log(settings: &Settings, data_folder: &Path) -> anyhow::Result<Option<
     Ok(Some(AccessLog::start(format, settings.account_id.clone(), sink).context("failed to start the access log's thread")?))
 }
 
-fn metrics_page(registry: Registry, observers: &Observers, stage_logs: &Arc<StageLogs>) -> MetricsPage {
-    let (gateway, access_log, stage_logs) = (observers.metrics.clone(), observers.access_log.clone(), stage_logs.clone());
+fn metrics_page(registry: Registry, observers: &Observers, stage_logs: &Arc<StageLogs>, logs: &Arc<LogService>) -> MetricsPage {
+    let (gateway, access_log) = (observers.metrics.clone(), observers.access_log.clone());
+    let (stage_logs, logs) = (stage_logs.clone(), logs.clone());
     Arc::new(move || {
-        gateway.set_log_lines_lost(access_log.as_ref().map_or(0, |access_log| access_log.lost()) + stage_logs.lost());
+        let lost = access_log.as_ref().map_or(0, |access_log| access_log.lost()) + stage_logs.lost() + logs.lost();
+        gateway.set_log_lines_lost(lost);
         metrics::text(&registry)
     })
 }

@@ -15,13 +15,15 @@ mod fetch;
 #[cfg(feature = "host")]
 mod front_door;
 #[cfg(feature = "host")]
-mod function_logs;
+mod function_calls;
 #[cfg(feature = "host")]
 mod host;
 #[cfg(feature = "host")]
 mod https;
 #[cfg(feature = "lambda")]
 mod lambda;
+#[cfg(feature = "host")]
+mod log_groups;
 #[cfg(feature = "agent")]
 mod otlp;
 #[cfg(feature = "host")]
@@ -34,8 +36,6 @@ mod secret;
 mod seed;
 #[cfg(feature = "agent")]
 mod settings;
-#[cfg(feature = "host")]
-mod stage_logs;
 #[cfg(feature = "host")]
 mod transport;
 

@@ -247,6 +247,7 @@ mod tests {
     use super::*;
     use crate::admission::Now;
     use crate::answer::GatewayAnswer;
+    use crate::exchange::{Integrated, ServiceCall};
     use frontdesk_trace::Trace;
     use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
     use std::time::Duration;
@@ -267,7 +268,11 @@ mod tests {
             route: None,
             api_key_id: None,
             refusal: Some(GatewayAnswer::Forbidden),
-            integration: Some((StatusCode::OK, Duration::from_millis(7))),
+            integration: Some(Integrated {
+                status: Some(StatusCode::OK),
+                latency: Duration::from_millis(7),
+                service: Some(ServiceCall { status: StatusCode::ACCEPTED, request_id: Some("r-1".to_owned()), error: None }),
+            }),
             cache: None,
             status: StatusCode::FORBIDDEN,
         };
@@ -286,6 +291,7 @@ mod tests {
         check("[$context.error.messageString] $context.error.responseType", "[\"Forbidden\"] INVALID_API_KEY");
         check("$context.integrationLatency/$context.responseLatency $context.requestTimeEpoch", "7/9 1583349317135");
         check("$context.domainPrefix", "abc");
+        check("$context.integration.status $context.integration.integrationStatus $context.integration.requestId", "200 202 r-1");
     }
 
     #[test]

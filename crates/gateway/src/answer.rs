@@ -36,6 +36,8 @@ pub enum GatewayAnswer {
     EndpointTimeout,
     /// The integration broke.
     InternalServerError,
+    /// The function failed, or answered something that is no answer of a proxy integration.
+    MalformedAnswer,
     /// The backend cannot be reached, or what it answers is no HTTP.
     EndpointUnreachable,
     /// No template of the integration is for the body's media type, and it may not pass as it is.
@@ -56,6 +58,7 @@ impl GatewayAnswer {
             Self::EndpointTimeout | Self::EndpointUnreachable => StatusCode::GATEWAY_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InternalServerError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::MalformedAnswer => StatusCode::BAD_GATEWAY,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -72,7 +75,7 @@ impl GatewayAnswer {
             Self::BadBody => "Invalid request body",
             Self::BadParameters => "Invalid request parameters",
             Self::EndpointTimeout => "Endpoint request timed out",
-            Self::InternalServerError => "Internal server error",
+            Self::InternalServerError | Self::MalformedAnswer => "Internal server error",
             Self::EndpointUnreachable => "Network error communicating with endpoint",
             Self::UnsupportedMediaType => "Unsupported Media Type",
             Self::Overloaded => "Service Unavailable",
@@ -89,7 +92,9 @@ impl GatewayAnswer {
             Self::LimitExceeded { .. } => "LimitExceededException",
             Self::RequestTooLong => "RequestTooLargeException",
             Self::BadBody | Self::BadParameters | Self::UnsupportedMediaType => "BadRequestException",
-            Self::EndpointTimeout | Self::InternalServerError | Self::EndpointUnreachable => "InternalServerErrorException",
+            Self::EndpointTimeout | Self::InternalServerError | Self::MalformedAnswer | Self::EndpointUnreachable => {
+                "InternalServerErrorException"
+            }
             Self::Overloaded => "ServiceUnavailableException",
         }
     }
@@ -109,6 +114,8 @@ impl GatewayAnswer {
             Self::InternalServerError => "API_CONFIGURATION_ERROR",
             Self::EndpointUnreachable => "INTEGRATION_FAILURE",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            // It has no type of its own.
+            Self::MalformedAnswer => "DEFAULT_5XX",
             // Not one of API Gateway's; `DEFAULT_5XX` stands for it.
             Self::Overloaded => "OVERLOADED",
         }

@@ -293,6 +293,7 @@ impl ApiService {
             created_at: now_unix,
             resources: api.resources,
             gateway_responses: api.gateway_responses,
+            binary_media_types: api.binary_media_types,
         };
         self.check_deployment(&deployment)?;
         let stage = match stage {

@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod facts;
 mod http;
+mod lambda;
 mod mapping;
 mod own_answers;
 mod stream;
@@ -23,6 +24,7 @@ use crate::integration::{Body, Integration, RoleArn};
 use answer::AnswerPlan;
 use body::RequestBodies;
 use http::{HttpBackend, HttpClients, Way};
+use lambda::LambdaBackend;
 
 pub(crate) use facts::Facts;
 #[cfg(any(test, fuzzing))]
@@ -40,6 +42,7 @@ pub struct CompileError(pub(crate) String);
 /// Whatever methods can have behind them: functions by ARN, other servers through pools of connections.
 pub struct Backends {
     functions: HashMap<String, Arc<dyn Integration>>,
+    lambda: Option<Arc<dyn Integration>>,
     services: HashMap<String, Arc<dyn Integration>>,
     clients: HttpClients,
 }
@@ -56,7 +59,14 @@ impl Backends {
     /// # Errors
     /// When the machine's certificate authorities cannot be read.
     pub fn new(functions: HashMap<String, Arc<dyn Integration>>) -> std::io::Result<Backends> {
-        Ok(Backends { functions, services: HashMap::new(), clients: HttpClients::new()? })
+        Ok(Backends { functions, lambda: None, services: HashMap::new(), clients: HttpClients::new()? })
+    }
+
+    /// With what carries out invocations of all other functions. It gets requests in the form of Lambda's Invoke, with the method's name
+    /// ([`SourceMethod`](crate::integration::SourceMethod)) and, where the integration names one, the role's ARN among their extensions.
+    #[must_use]
+    pub fn with_lambda(self, lambda: Arc<dyn Integration>) -> Backends {
+        Backends { lambda: Some(lambda), ..self }
     }
 
     /// With these services of AWS, by the names that their hosts begin with: an HTTP_PROXY integration whose URI names one and whose credentials name a role
@@ -69,6 +79,28 @@ impl Backends {
 }
 
 impl Backends {
+    /// What is behind a method whose integration names a function: one of the host's own is called in this process, any other by Lambda's Invoke.
+    fn function(&self, definition: &Definition, arn: String) -> Result<Backend, CompileError> {
+        let own = self.functions.get(&arn).cloned();
+        match &self.lambda {
+            Some(lambda) if own.is_none() => {
+                // Which function a variable leads to is not known before the stage is.
+                if definition.is_streaming && !arn.contains("${") {
+                    return Err(CompileError(format!("answers of {arn} cannot be streamed: responseTransferMode must be BUFFERED")));
+                }
+                Ok(Backend::Lambda(Box::new(LambdaBackend::compile(definition, arn, lambda.clone())?)))
+            }
+            _ if definition.kind == IntegrationType::Aws => {
+                Err(CompileError(format!("{arn} takes the request itself: AWS_PROXY calls it")))
+            }
+            _ => Ok(Backend::Function {
+                function: own,
+                is_streaming: definition.is_streaming,
+                timeout: Duration::from_millis(definition.timeout_ms),
+            }),
+        }
+    }
+
     /// The service of AWS that an integration's URI names by the first word of its host.
     fn service(&self, definition: &Definition) -> Result<Arc<dyn Integration>, CompileError> {
         let uri = definition.uri.as_deref().unwrap_or_default();
@@ -84,8 +116,10 @@ impl Backends {
 
 /// What is behind one method.
 pub(crate) enum Backend {
-    /// A function; `None` for one that does not exist, which callers learn and nobody else.
+    /// A function of the host's own; `None` for one that does not exist, which callers learn and nobody else.
     Function { function: Option<Arc<dyn Integration>>, is_streaming: bool, timeout: Duration },
+    /// A function that somebody made.
+    Lambda(Box<LambdaBackend>),
     /// Another server.
     Http(Box<HttpBackend>),
     /// Nothing: the answer is made by mappings.
@@ -96,6 +130,7 @@ impl std::fmt::Debug for Backend {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
             Backend::Function { .. } => "Function",
+            Backend::Lambda(_) => "Lambda",
             Backend::Http(_) => "Http",
             Backend::Mock(_) => "Mock",
         })
@@ -121,15 +156,11 @@ impl Backend {
         backends: &Backends,
     ) -> Result<Backend, CompileError> {
         match definition.kind {
-            IntegrationType::AwsProxy => {
-                let arn = function_arn(definition.uri.as_deref().unwrap_or_default())?;
+            IntegrationType::AwsProxy | IntegrationType::Aws => {
+                let arn = function_arn(definition.uri.as_deref().unwrap_or_default(), definition.kind)?;
                 let arn =
                     variables.iter().fold(arn.to_owned(), |arn, (name, value)| arn.replace(&format!("${{stageVariables.{name}}}"), value));
-                Ok(Backend::Function {
-                    function: backends.functions.get(&arn).cloned(),
-                    is_streaming: definition.is_streaming,
-                    timeout: Duration::from_millis(definition.timeout_ms),
-                })
+                backends.function(definition, arn)
             }
             IntegrationType::Http | IntegrationType::HttpProxy => {
                 let way = match (&definition.credentials, definition.kind) {
@@ -156,13 +187,26 @@ pub(crate) fn check(definition: &Definition, resource_path: &str, backends: &Bac
 }
 
 /// The function's ARN in an integration's: `arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{function ARN}/invocations`, and the like for answers
-/// that are streamed (`…/response-streaming-invocations`).
-fn function_arn(uri: &str) -> Result<&str, CompileError> {
+/// that are streamed (`…/response-streaming-invocations`). What is wrong is said in API Gateway's words.
+fn function_arn(uri: &str, kind: IntegrationType) -> Result<&str, CompileError> {
     let invalid = || CompileError("Invalid ARN specified in the request".to_owned());
-    let rest = uri.strip_prefix("arn:aws:apigateway:").and_then(|rest| rest.split_once(":lambda:path/")).ok_or_else(invalid)?.1;
-    let (_, rest) = rest.split_once("/functions/").ok_or_else(invalid)?;
-    let arn = rest.strip_suffix("/invocations").or_else(|| rest.strip_suffix("/response-streaming-invocations"));
-    arn.filter(|arn| arn.starts_with("arn:aws:lambda:")).ok_or_else(invalid)
+    // An ARN with a service in its account's place.
+    let parts: Vec<&str> = uri.splitn(6, ':').collect();
+    let ["arn", _, owner, _, service, call] = parts[..] else { return Err(invalid()) };
+    if !(owner == "apigateway" && ["path/", "action/"].iter().any(|way| call.starts_with(way))) {
+        return Err(CompileError("AWS ARN for integration must contain path or action".to_owned()));
+    }
+    match (service, kind) {
+        ("lambda", _) => {}
+        (_, IntegrationType::AwsProxy) => {
+            let only = "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream invocations.";
+            return Err(CompileError(only.to_owned()));
+        }
+        _ => return Err(CompileError(format!("AWS Service of type {service} not supported"))),
+    }
+    let (_, function) = call.split_once("/functions/").ok_or_else(invalid)?;
+    let arn = function.strip_suffix("/invocations").or_else(|| function.strip_suffix("/response-streaming-invocations"));
+    arn.filter(|arn| arn.starts_with("arn:aws:lambda:") || arn.starts_with("${stageVariables.")).ok_or_else(invalid)
 }
 
 /// The part of a mock's request that counts.
@@ -181,6 +225,35 @@ impl MockBackend {
             GatewayAnswer::InternalServerError
         })?;
         let status = ::http::StatusCode::from_u16(request.status_code).map_err(|_| GatewayAnswer::InternalServerError)?;
-        self.answer.answer(Some(status), None, Bytes::new(), facts)
+        self.answer.answer(Some(status.as_str()), None, Bytes::new(), facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_function_of_an_integration_is_found_or_refused_in_aws_s_words() {
+        let check = |kind, uri: &str, expected: Result<&str, &str>| {
+            let found = function_arn(uri, kind).map_err(|CompileError(text)| text);
+            assert_eq!(found, expected.map_err(str::to_owned), "{uri}");
+        };
+        let prefix = "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions";
+        let arn = "arn:aws:lambda:us-east-1:000000000000:function:f:live";
+        check(IntegrationType::AwsProxy, &format!("{prefix}/{arn}/invocations"), Ok(arn));
+        check(IntegrationType::Aws, &format!("{prefix}/${{stageVariables.arn}}/invocations"), Ok("${stageVariables.arn}"));
+        let invalid = Err("Invalid ARN specified in the request");
+        check(IntegrationType::Aws, "https://bedrock-agentcore.us-east-1.amazonaws.com/runtimes/x/invocations", invalid);
+        check(IntegrationType::AwsProxy, "arn:x", invalid);
+        check(IntegrationType::AwsProxy, &format!("{prefix}/{arn}"), invalid);
+        check(IntegrationType::AwsProxy, "", invalid);
+        let no_way = Err("AWS ARN for integration must contain path or action");
+        check(IntegrationType::Aws, "arn:aws:apigateway:us-east-1:lambda:function/f", no_way);
+        check(IntegrationType::AwsProxy, arn, no_way);
+        let agentcore = "arn:aws:apigateway:us-east-1:bedrock-agentcore:path/runtimes/x/invocations";
+        check(IntegrationType::Aws, agentcore, Err("AWS Service of type bedrock-agentcore not supported"));
+        let only = "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream invocations.";
+        check(IntegrationType::AwsProxy, agentcore, Err(only));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use http::StatusCode;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -29,8 +30,11 @@ pub(crate) enum Variable {
     ApiKeyId,
     SourceIp,
     UserAgent,
+    IntegrationError,
     IntegrationLatency,
+    IntegrationRequestId,
     IntegrationStatus,
+    ServiceStatus,
     Path,
     Protocol,
     RequestId,
@@ -67,10 +71,10 @@ const VARIABLES: &[(&str, Variable)] = &[
     ("identity.user", Variable::Absent),
     ("identity.userAgent", Variable::UserAgent),
     ("identity.userArn", Variable::Absent),
-    ("integration.error", Variable::Absent),
-    ("integration.integrationStatus", Variable::IntegrationStatus),
+    ("integration.error", Variable::IntegrationError),
+    ("integration.integrationStatus", Variable::ServiceStatus),
     ("integration.latency", Variable::IntegrationLatency),
-    ("integration.requestId", Variable::Absent),
+    ("integration.requestId", Variable::IntegrationRequestId),
     ("integration.status", Variable::IntegrationStatus),
     ("integrationLatency", Variable::IntegrationLatency),
     ("path", Variable::Path),
@@ -99,6 +103,9 @@ impl Variable {
         let names = exchange.route.as_ref().map(|route| &route.names);
         let name_of = |pick: fn(&crate::route::RouteNames) -> &str| names.map_or("", pick);
         let host = exchange.host.as_deref().unwrap_or_default();
+        let integration = exchange.integration.as_ref();
+        let service = integration.and_then(|called| called.service.as_ref());
+        let number = |status: StatusCode| Cow::from(status.as_u16().to_string());
         match self {
             Variable::AccountId => account_id.into(),
             Variable::ApiId => name_of(|names| &names.api_id).into(),
@@ -134,14 +141,14 @@ impl Variable {
             }
             Variable::ResponseLatency => ended.latency.as_millis().to_string().into(),
             Variable::ResponseLength => ended.response_bytes.to_string().into(),
-            Variable::IntegrationStatus => match exchange.integration {
-                Some((status, _)) => status.as_u16().to_string().into(),
-                None => "".into(),
-            },
-            Variable::IntegrationLatency => match exchange.integration {
-                Some((_, latency)) => latency.as_millis().to_string().into(),
-                None => "".into(),
-            },
+            Variable::IntegrationStatus => integration.and_then(|called| called.status).map_or("".into(), number),
+            // What Lambda answered, and what a server did: only between the gateway and a function stands a service.
+            Variable::ServiceStatus => {
+                integration.and_then(|called| service.map(|service| service.status).or(called.status)).map_or("".into(), number)
+            }
+            Variable::IntegrationLatency => integration.map(|called| called.latency.as_millis().to_string()).unwrap_or_default().into(),
+            Variable::IntegrationRequestId => service.and_then(|service| service.request_id.as_deref()).unwrap_or_default().into(),
+            Variable::IntegrationError => service.and_then(|service| service.error.as_deref()).unwrap_or_default().into(),
             Variable::Absent => "".into(),
         }
     }

@@ -49,12 +49,34 @@ pub struct Exchange {
     pub api_key_id: Option<ApiKeyId>,
     /// The gateway's own answer, when it gave one.
     pub refusal: Option<GatewayAnswer>,
-    /// The integration's status and how long it took to its first byte.
-    pub integration: Option<(StatusCode, Duration)>,
+    /// What came of the integration, once it was called.
+    pub integration: Option<Integrated>,
     /// What the cache did.
     pub cache: Option<CacheUse>,
     /// The status that was answered.
     pub status: StatusCode,
+}
+
+/// What came of calling an integration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Integrated {
+    /// Its status; a function's is what stands in its answer. `None` where it gave none.
+    pub status: Option<StatusCode>,
+    /// How long it took to its first byte.
+    pub latency: Duration,
+    /// What Lambda said of an invocation, beside the function itself.
+    pub service: Option<ServiceCall>,
+}
+
+/// What a service said that calls a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceCall {
+    /// Its status.
+    pub status: StatusCode,
+    /// The id of the invocation.
+    pub request_id: Option<String>,
+    /// Why the gateway has no answer of it.
+    pub error: Option<String>,
 }
 
 /// How an exchange ended.

@@ -119,6 +119,7 @@ fn routes() -> &'static RouteTable {
                 created_at: 0,
                 resources: PATHS.iter().enumerate().map(resource).collect(),
                 gateway_responses: BTreeMap::new(),
+                binary_media_types: Vec::new(),
             };
             let mut stage = edit::new_stage(api_id, "prod", 0);
             stage.deployment_id = "d1".to_owned();

@@ -55,6 +55,10 @@ impl Caller {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleArn(pub String);
 
+/// The method that a function is called for, as permissions name it behind their account: `{api}/{stage}/{verb}{resource path}`; found in the extensions of calls of functions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceMethod(pub String);
+
 /// Whom an answer was for, as the caller named it; an integration that knows puts it among the response's extensions, and usage is told apart by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(pub String);

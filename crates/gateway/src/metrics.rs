@@ -138,6 +138,7 @@ impl Metrics {
             GatewayAnswer::BadParameters => "bad_parameters",
             GatewayAnswer::EndpointTimeout => "integration_timeout",
             GatewayAnswer::InternalServerError => "integration_failed",
+            GatewayAnswer::MalformedAnswer => "integration_malformed",
             GatewayAnswer::EndpointUnreachable => "integration_unreachable",
             GatewayAnswer::UnsupportedMediaType => "media_type",
             GatewayAnswer::Overloaded => "overloaded",
@@ -190,8 +191,8 @@ impl MethodMetrics {
             self.server_errors.inc();
         }
         self.latency.observe(ended.latency.as_secs_f64());
-        if let Some((_, latency)) = exchange.integration {
-            self.integration_latency.observe(latency.as_secs_f64());
+        if let Some(integration) = &exchange.integration {
+            self.integration_latency.observe(integration.latency.as_secs_f64());
         }
         match exchange.cache {
             Some(CacheUse::Hit) => drop(self.cache_hits.inc()),

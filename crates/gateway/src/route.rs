@@ -48,6 +48,8 @@ pub struct StageFacts {
     pub variables: BTreeMap<String, String>,
     /// Its own access log, beside the host's.
     pub access_log: Option<AccessLog>,
+    /// Media types that its API takes for bytes.
+    pub binary_media_types: Vec<String>,
     pub(crate) own_answers: OwnAnswers,
 }
 
@@ -112,6 +114,8 @@ pub(crate) struct Deployed {
 pub struct Route {
     /// The method.
     pub entry: Arc<RouteEntry>,
+    /// The path without the stage, as it came.
+    pub path: String,
     /// The parameters of the path.
     pub parameters: PathParameters,
 }
@@ -160,7 +164,12 @@ impl RouteMaker {
             OwnAnswers::default()
         });
         let access_log = stage.access_log.as_ref().and_then(|settings| self.logs.open(settings));
-        let facts = Arc::new(StageFacts { variables: stage.variables.clone(), access_log, own_answers });
+        let facts = Arc::new(StageFacts {
+            variables: stage.variables.clone(),
+            access_log,
+            binary_media_types: deployment.binary_media_types.clone(),
+            own_answers,
+        });
         let cache = stage.is_cached.then(|| Arc::new(ResponseCache::new(self.cache)));
         let methods_of = |resource: &Resource| {
             let entry = |(verb, method): (&String, &Method)| {
@@ -254,7 +263,7 @@ impl RouteTable {
         let found = stage.resources.find(resource);
         let method = found.and_then(|(methods, parameters)| {
             let entry = methods.get(verb).or_else(|| methods.get(ANY))?.clone();
-            Some(Route { entry, parameters })
+            Some(Route { entry, path: resource.to_owned(), parameters })
         });
         method.ok_or_else(|| NoRoute {
             answer: GatewayAnswer::MissingAuthenticationToken,

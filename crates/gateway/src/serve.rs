@@ -20,7 +20,7 @@ use crate::answer::{GatewayAnswer, allow_any_origin, extended_request_id};
 use crate::apis::ApiService;
 use crate::backend::{Backend, Facts, TimedBody};
 use crate::cache::{self, CacheKey, ResponseCache};
-use crate::exchange::{CacheUse, Exchange};
+use crate::exchange::{CacheUse, Exchange, Integrated};
 use crate::forwarded::caller_address;
 use crate::integration::{Actor, Body, BoxError, Caller, Integration, IntegrationError};
 use crate::keys::KeyService;
@@ -304,6 +304,7 @@ impl Gateway {
         let called = instant();
         let account_id = self.apis.account_id();
         let variables = &route.entry.stage.variables;
+        let mut service = None;
         let answered = match &route.entry.backend {
             Backend::Function { function, is_streaming, timeout } => {
                 let function = function.as_ref().ok_or(GatewayAnswer::InternalServerError)?;
@@ -311,6 +312,12 @@ impl Gateway {
                 let time_left = if *is_streaming { *timeout } else { self.limits.integration_timeout.min(*timeout) };
                 let answered = self.call_function(&**function, Caller::of(exchange, *is_streaming, time_left), parts, body).await;
                 answered.map(|response| if *is_streaming { response.map(|body| TimedBody::new(body).boxed_unsync()) } else { response })
+            }
+            Backend::Lambda(backend) => {
+                let facts = Facts::of(exchange, account_id, &parts, &route.parameters, variables, &body);
+                let outcome = backend.call(&body, &route.path, &facts, self.limits.integration_timeout).await;
+                service = outcome.service;
+                outcome.answered
             }
             Backend::Http(backend) => {
                 let facts = Facts::of(exchange, account_id, &parts, &route.parameters, variables, &body);
@@ -320,8 +327,12 @@ impl Gateway {
                 return backend.call(&Facts::of(exchange, account_id, &parts, &route.parameters, variables, &body));
             }
         };
+        let status = answered.as_ref().ok().map(Response::status);
+        // An invocation that came to nothing took its time, too.
+        if status.is_some() || service.is_some() {
+            exchange.integration = Some(Integrated { status, latency: instant().duration_since(called), service });
+        }
         let response = answered?;
-        exchange.integration = Some((response.status(), instant().duration_since(called)));
         self.count_actor(&response, exchange);
         Ok(response)
     }

@@ -48,7 +48,7 @@ pub(crate) fn record(exchange: &Exchange, ended: Ended, now: SystemTime) -> Span
         ("aws.apigateway.api_id", exchange.route.as_ref().map(|route| route.names.api_id.clone().into())),
         ("aws.apigateway.stage", exchange.route.as_ref().map(|route| route.names.stage.clone().into())),
         ("frontdesk.api_key_id", exchange.api_key_id.as_ref().map(|id| id.0.clone().into())),
-        ("frontdesk.integration_status", exchange.integration.map(|(status, _)| status.into())),
+        ("frontdesk.integration_status", exchange.integration.as_ref().and_then(|called| called.status).map(Into::into)),
         ("frontdesk.cache", exchange.cache.map(|cache| if cache == CacheUse::Hit { "hit" } else { "miss" }.into())),
         ("frontdesk.refusal", exchange.refusal.map(|refusal| refusal.error_type().into())),
         ("error.type", is_failed.then(|| status_text(exchange.status))),

@@ -23,6 +23,7 @@ use crate::payload::{Payload, PayloadBody};
 use crate::sandbox;
 use crate::service::RuntimePlace;
 use crate::session::{Session, SessionState};
+use crate::session_log::{AgentLine, AgentLines};
 use crate::session_users::{self, SessionUsers, UserLease};
 
 /// How long a start may take: AgentCore's two minutes.
@@ -86,6 +87,8 @@ pub(crate) struct Launcher {
     /// Where processes with a network of their own may go, and how.
     egress: Arc<EgressRules>,
     dial: Dial,
+    /// Who else takes what agents print.
+    lines: AgentLines,
     ports: Ports,
     users: Option<SessionUsers>,
     /// Whether the log knows that a program is closed to users of sessions' own.
@@ -104,7 +107,18 @@ impl Launcher {
         let (folder, egress) = (place.sessions.clone(), Arc::new(place.egress.clone()));
         let users = place.session_users_from.map(SessionUsers::new);
         let (ports, has_told_of_closed) = Default::default();
-        Launcher { spawner, environment, folder, hidden, egress, dial: egress::dial(), ports, users, has_told_of_closed }
+        Launcher {
+            spawner,
+            environment,
+            folder,
+            hidden,
+            egress,
+            dial: egress::dial(),
+            lines: place.lines.clone(),
+            ports,
+            users,
+            has_told_of_closed,
+        }
     }
 
     /// Starts a session's program and waits until it is ready, or no longer wanted. On failure nothing is left running.
@@ -214,11 +228,16 @@ impl Launcher {
         let executable = version.executable(program).to_owned();
         let working_dir = program.working_dir.clone().or_else(|| log_file.is_none().then(|| folder.to_owned()));
         let sandbox = sandbox::of(&version.configuration, program, folder, &self.hidden, user);
+        let (AgentLines(lines), endpoint) = (self.lines.clone(), session.endpoint.clone());
         let listener = LineListener(Arc::new(move |stream, line| {
             version.standing.metrics.read(line);
+            let now = now();
             if let Some(log) = &version.standing.log {
-                log.append(version.version, &serving, stream, line, now());
+                log.append(version.version, &serving, stream, line, now);
             }
+            let timestamp_ms = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
+            let (runtime_id, session_id) = (&version.runtime_id, serving.session_id());
+            lines(AgentLine { runtime_id, endpoint: &endpoint, session_id: &session_id, timestamp_ms, message: line });
         }));
         Ok(ChildSpec {
             program: executable,

@@ -14,6 +14,7 @@ use frontdesk_store::SessionMode;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::DEFAULT_ENDPOINT;
 use crate::agent_process::{AgentProcess, Launcher, PING_TIMEOUT, StartError, now};
 use crate::hosted::{HostedVersion, RuntimeTable, Target};
 use crate::invoke::InvokeError;
@@ -97,6 +98,14 @@ impl Owner {
             (SessionMode::Shared, _) => Owner::Shared(format!("{}/{}", version.runtime_id, version.version)),
             (SessionMode::OwnProcess, SessionName::Named(id)) => Owner::Named(session_key(&version.runtime_id, endpoint, id)),
             (SessionMode::OwnProcess, SessionName::Generated(_)) => Owner::Whoever,
+        }
+    }
+
+    /// The endpoint that the process is called through. One that serves whoever comes counts as the default one's.
+    fn endpoint(&self) -> &str {
+        match self {
+            Owner::Named(key) => key.split('/').nth(1).unwrap_or(DEFAULT_ENDPOINT),
+            Owner::Shared(_) | Owner::Whoever => DEFAULT_ENDPOINT,
         }
     }
 
@@ -459,7 +468,7 @@ impl HostLoop {
         self.next_number += 1;
         let (publish, state) = watch::channel(SessionState::Starting);
         let session_id = if matches!(owner, Owner::Shared(_)) { "" } else { session_id };
-        let session = Arc::new(Session::new(number, version.clone(), state, session_id));
+        let session = Arc::new(Session::new(number, version.clone(), owner.endpoint().to_owned(), state, session_id));
         if let Some(key) = owner.key() {
             self.by_key.write().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), session.clone());
         }

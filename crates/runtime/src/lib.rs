@@ -35,6 +35,7 @@ pub use service::{
     EndpointChange, NewRuntime, RuntimeError, RuntimePlace, RuntimeService, RuntimeView, SeededRuntime, SessionStage, SessionView,
     SharedState, SharedStatus,
 };
+pub use session_log::{AgentLine, AgentLines};
 pub use session_users::SESSION_USERS;
 pub use socket::{AgentSocket, SocketAnswer};
 

@@ -24,7 +24,7 @@ use crate::host::{SessionHost, SessionLimits, SessionName, Which, all_ended};
 use crate::hosted::{HostedRuntime, HostedVersion, RuntimeTable, SeededProgram, Standing, Target};
 use crate::invoke::{Invocation, InvokeError};
 use crate::session::{Session, SessionState};
-use crate::session_log::SessionLog;
+use crate::session_log::{AgentLines, SessionLog};
 use crate::socket::SocketAnswer;
 use crate::{DEFAULT_ENDPOINT, ResponseBody, artifact, invoke, socket, validation};
 
@@ -44,6 +44,8 @@ pub struct RuntimePlace {
     pub account_id: String,
     /// The folder of their logs, `{name}.jsonl`.
     pub logs: PathBuf,
+    /// Who else takes what sessions print.
+    pub lines: AgentLines,
     /// Where each process gets a folder of its own while it runs. Emptied at the start.
     pub sessions: PathBuf,
     /// What every agent finds in its environment.

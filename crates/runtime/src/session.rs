@@ -32,6 +32,8 @@ pub(crate) struct Session {
     /// Tells it from every other since the host's start.
     pub(crate) number: u64,
     pub(crate) version: Arc<HostedVersion>,
+    /// The endpoint that it is called through.
+    pub(crate) endpoint: String,
     pub(crate) state: watch::Receiver<SessionState>,
     pub(crate) doors: Doors,
     pub(crate) serving: Arc<Serving>,
@@ -44,11 +46,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(number: u64, version: Arc<HostedVersion>, state: watch::Receiver<SessionState>, session_id: &str) -> Session {
+    pub(crate) fn new(
+        number: u64,
+        version: Arc<HostedVersion>,
+        endpoint: String,
+        state: watch::Receiver<SessionState>,
+        session_id: &str,
+    ) -> Session {
         let serving = Arc::new(Serving::default());
         serving.set_session_id(session_id);
         let (doors, last_call_ms, calls, is_spoiled) = Default::default();
-        Session { number, version, state, doors, serving, started_at: Instant::now(), last_call_ms, calls, is_spoiled }
+        Session { number, version, endpoint, state, doors, serving, started_at: Instant::now(), last_call_ms, calls, is_spoiled }
     }
 
     /// How long ago a call last began or ended.

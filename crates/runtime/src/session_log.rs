@@ -15,6 +15,37 @@ pub(crate) struct SessionLog {
     file: LogFile,
 }
 
+/// A line that an agent printed, for whoever keeps lines besides the runtime's own file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentLine<'a> {
+    /// The runtime's id.
+    pub runtime_id: &'a str,
+    /// The endpoint that the session is called through; a process that serves many is the default one's.
+    pub endpoint: &'a str,
+    /// The session; empty for a process that sessions share.
+    pub session_id: &'a str,
+    /// Unix milliseconds.
+    pub timestamp_ms: i64,
+    /// The line, without its end.
+    pub message: &'a str,
+}
+
+/// Takes lines. It is called where an agent's output is read: it must not block.
+#[derive(Clone)]
+pub struct AgentLines(pub Arc<dyn Fn(AgentLine<'_>) + Send + Sync>);
+
+impl Default for AgentLines {
+    fn default() -> Self {
+        AgentLines(Arc::new(|_| {}))
+    }
+}
+
+impl std::fmt::Debug for AgentLines {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("AgentLines")
+    }
+}
+
 /// One line of output, with where it comes from.
 #[derive(Serialize)]
 struct LogLine<'a> {

@@ -33,6 +33,7 @@ impl Host {
             region: "us-east-1".to_owned(),
             account_id: "123456789012".to_owned(),
             logs: folder.join("logs"),
+            lines: Default::default(),
             sessions: folder.join("sessions"),
             environment: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
             hidden: Vec::new(),

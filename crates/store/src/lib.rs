@@ -1,4 +1,4 @@
-//! What lasts: one SQLite database in one data folder, held by one process at a time; for a fleet of hosts, one PostgreSQL database beside it.
+//! What lasts: one SQLite database in one data folder, held by one process at a time, and another for logs; for a fleet of hosts, one PostgreSQL database beside it.
 //!
 //! This crate alone names the databases. It knows the domain's types and no HTTP. Every call of the [`Store`] blocks; callers on async threads go through
 //! their own writer or a blocking thread. Secrets are sealed before they reach the file.
@@ -11,6 +11,7 @@ mod database;
 mod fleet;
 mod functions;
 mod iam;
+mod logs;
 mod rest_apis;
 mod seal;
 mod usage;
@@ -30,6 +31,7 @@ pub use functions::{
     StoredFunction,
 };
 pub use iam::{Identity, IdentityChange, IdentityKind, KeyUse, ManagedPolicy, PolicyVersion, RoleTerms, StoredIdentities, UserAccessKey};
+pub use logs::{EventRange, LogGroup, LogStore, LogStream, MetricFilter, MetricTransformation, NewEvent, Position, StoredEvent};
 pub use rest_apis::{
     Deployment, GatewayResponse, Integration, IntegrationResponse, IntegrationType, Method, MethodResponse, MethodSettings, Resource,
     RestApi, Stage, StageAccessLog,

@@ -84,6 +84,8 @@ pub struct MethodResponse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum IntegrationType {
+    /// A function gets what the mappings make of the request, and mappings make the answer.
+    Aws,
     /// A function gets the request as it is and answers it whole.
     AwsProxy,
     /// A server gets what the mappings make of the request, and mappings make the answer.
@@ -99,6 +101,7 @@ impl IntegrationType {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            IntegrationType::Aws => "AWS",
             IntegrationType::AwsProxy => "AWS_PROXY",
             IntegrationType::Http => "HTTP",
             IntegrationType::HttpProxy => "HTTP_PROXY",
@@ -172,6 +175,9 @@ pub struct Deployment {
     pub resources: BTreeMap<String, Resource>,
     /// The gateway responses as they were.
     pub gateway_responses: BTreeMap<String, GatewayResponse>,
+    /// Media types whose bodies are bytes, as they were; none in what older versions wrote.
+    #[serde(default)]
+    pub binary_media_types: Vec<String>,
 }
 
 /// A name that callers reach, and which deployment it serves.

@@ -215,15 +215,14 @@ pub(super) fn integration(call: &Call, apis: &ApiService) -> Answer {
 
 fn wanted_integration(wanted: PutIntegration) -> Result<Integration, ServiceError> {
     let kind = match wanted.kind.as_str() {
+        "AWS" => IntegrationType::Aws,
         "AWS_PROXY" => IntegrationType::AwsProxy,
         "HTTP" => IntegrationType::Http,
         "HTTP_PROXY" => IntegrationType::HttpProxy,
         "MOCK" => IntegrationType::Mock,
-        // What the AWS kind is for, calls of AWS's services, is not here; API Gateway says this of a service it cannot call.
-        "AWS" => return Err(bad_request("Invalid ARN specified in the request")),
         other => {
             return Err(bad_request(format!(
-                "Invalid integration type specified: {other}. Valid values: HTTP, HTTP_PROXY, AWS_PROXY, MOCK"
+                "Invalid integration type specified: {other}. Valid values: HTTP, AWS, MOCK, HTTP_PROXY, AWS_PROXY"
             )));
         }
     };

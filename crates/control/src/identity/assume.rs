@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use frontdesk_aws::policy::{Admission, Context, Decision, Policy, PolicyKind, Requester, admit};
-use frontdesk_aws::{Credentials, ServiceError};
+use frontdesk_aws::{Credentials, SecretKey, ServiceError};
 use frontdesk_store::IdentityKind;
 use http::StatusCode;
+use time::OffsetDateTime;
 
 use super::directory::{Directory, IdentityEntry};
 use super::error::IamError;
@@ -106,6 +107,25 @@ impl IdentityService {
         })?;
         let wanted = AssumeRole { session_name: session_name.to_owned(), ..AssumeRole::default() };
         self.begin_role_session(role, wanted, ROLE_SESSION_S, now_unix)
+    }
+
+    /// Whether a service of the host's, such as `apigateway.amazonaws.com`, may do something in a role's name: the role must trust it, and its policies allow the action.
+    ///
+    /// # Errors
+    /// AccessDenied, AccessDeniedException.
+    pub fn service_may(
+        &self,
+        (service, session_name): (&str, &str),
+        role_arn: &str,
+        action: &str,
+        resource: &str,
+        now: OffsetDateTime,
+    ) -> Result<(), ServiceError> {
+        let TemporaryCredentials { credentials, .. } =
+            self.assume_role_for_service(service, role_arn, session_name, now.unix_timestamp())?;
+        let claimed = self.claimed(&credentials.access_key_id, credentials.session_token.as_ref().map(SecretKey::expose));
+        let claimed = claimed.ok_or_else(|| ServiceError::internal_server("a session that was begun this moment is unknown"))?;
+        self.principal(claimed, Context::new(), now)?.authorize(action, &[resource])
     }
 
     fn begin_role_session(

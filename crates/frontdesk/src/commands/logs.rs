@@ -1,4 +1,4 @@
-//! `frontdesk logs`: what an agent's sessions have printed, from the files in the data folder. No host need run.
+//! `frontdesk logs`: what an agent's sessions have printed, from the files in the data folder; with `--group` what any log group holds. No host need run.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _, Write as _};
@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::moments;
+use super::{group_logs, moments};
 use crate::project::Project;
 use crate::settings::Settings;
 
@@ -29,6 +29,9 @@ pub(crate) struct LogsArguments {
     /// The agent [default: the project's, else the built-in one]
     #[arg(short, long, value_name = "NAME")]
     agent: Option<String>,
+    /// Of a log group instead, such as /aws/lambda/NAME
+    #[arg(short, long, value_name = "NAME", conflicts_with = "agent")]
+    group: Option<String>,
     /// Go on with what comes, until Ctrl-C
     #[arg(short, long)]
     follow: bool,
@@ -81,6 +84,16 @@ pub(crate) fn run(arguments: &LogsArguments, settings: &Settings) -> anyhow::Res
     #[cfg(feature = "deploy")]
     if let Some(place) = arguments.on_aws.place()? {
         return super::on_aws::logs::run(place, &wanted_on_aws(arguments), settings);
+    }
+    if let Some(group) = &arguments.group {
+        let wanted = group_logs::Wanted {
+            group: group.clone(),
+            follows: arguments.follow,
+            since: arguments.since.map(moments::before),
+            containing: arguments.session.iter().chain(&arguments.request).cloned().collect(),
+            json: arguments.json,
+        };
+        return group_logs::run(&wanted, &settings.data_dir);
     }
     let name = match Project::find()?.name(arguments.agent.as_deref())? {
         Some(name) => name,

@@ -14,6 +14,8 @@ pub(crate) mod destroy;
 pub(crate) mod doctor;
 #[cfg(feature = "host")]
 pub(crate) mod eval;
+#[cfg(feature = "host")]
+mod group_logs;
 #[cfg(feature = "deploy")]
 pub(crate) mod image;
 #[cfg(feature = "deploy")]

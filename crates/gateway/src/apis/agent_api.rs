@@ -90,6 +90,7 @@ impl AgentApi {
             created_at: now_unix,
             resources: api.resources,
             gateway_responses: api.gateway_responses,
+            binary_media_types: api.binary_media_types,
         };
         (deployment, stage)
     }

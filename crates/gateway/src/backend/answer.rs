@@ -55,18 +55,17 @@ impl AnswerPlan {
         Ok(plan)
     }
 
-    /// The method's answer for a backend's; a mock has a status alone.
+    /// The method's answer for a backend's. `told` is what selection patterns are for: a server's status, a function's error message; without it the response without a pattern serves.
     pub(crate) fn answer(
         &self,
-        status: Option<StatusCode>,
+        told: Option<&str>,
         headers: Option<&HeaderMap>,
         body: Bytes,
         facts: &Facts<'_>,
     ) -> Result<Response<Body>, GatewayAnswer> {
-        let status_text = status.map(|status| status.as_str().to_owned()).unwrap_or_default();
-        let selected = self.selected.iter().find(|(pattern, _)| pattern.is_match(&status_text)).map(|(_, rule)| rule);
+        let selected = told.and_then(|told| self.selected.iter().find(|(pattern, _)| pattern.is_match(told))).map(|(_, rule)| rule);
         let rule = selected.or(self.default.as_ref()).ok_or_else(|| {
-            tracing::warn!(request_id = %facts.exchange.request_id, status = status_text, "no integration response is for this status");
+            tracing::warn!(request_id = %facts.exchange.request_id, told, "no integration response is for this answer");
             GatewayAnswer::InternalServerError
         })?;
         let facts = Facts { body: MappedBody::new(&body), answer_headers: headers, path_parameters: facts.path_parameters, ..*facts };

@@ -332,7 +332,7 @@ impl HttpBackend {
             GatewayAnswer::EndpointUnreachable
         })?;
         match &self.mapped {
-            Some(mapped) => mapped.answer.answer(Some(parts.status), Some(&parts.headers), body, facts),
+            Some(mapped) => mapped.answer.answer(Some(parts.status.as_str()), Some(&parts.headers), body, facts),
             None => {
                 tidy(&mut parts.headers);
                 parts.headers.remove(header::CONTENT_LENGTH);
@@ -343,7 +343,7 @@ impl HttpBackend {
 }
 
 /// Reads an answer that must not be longer than API Gateway's bound.
-async fn whole(mut body: Body) -> Result<Bytes, BoxError> {
+pub(super) async fn whole(mut body: Body) -> Result<Bytes, BoxError> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
@@ -356,7 +356,7 @@ async fn whole(mut body: Body) -> Result<Bytes, BoxError> {
 }
 
 /// Takes out what speaks of the connection: the headers that always do, and those that `Connection` names.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let named: Vec<HeaderName> = named.filter_map(|name| name.trim().parse().ok()).collect();
     for name in HOP_BY_HOP.iter().chain(&named) {
@@ -377,7 +377,7 @@ fn remove_what_the_role_says(headers: &mut HeaderMap) {
 }
 
 /// Takes out of an answer's headers what speaks of the connection, and renames what API Gateway renames.
-fn tidy(headers: &mut HeaderMap) {
+pub(super) fn tidy(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     for (name, remapped) in &REMAPPED {
         if let Some(value) = headers.remove(name) {

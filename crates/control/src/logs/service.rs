@@ -1,0 +1,391 @@
+//! The logs as the rest of the host uses them: lines come from functions, sessions and stages and are written behind their backs; who asks for events reads them here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use frontdesk_store::{LogStore, MetricFilter, NewEvent, StoreError};
+use serde_json::Value;
+
+use super::pattern::{InvalidPattern, Pattern, Selector, document};
+use crate::timestamp::unix_ms;
+
+/// Lines that wait to be written; more are lost, for no function and no caller waits for the disk.
+const QUEUE_LINES_MAX: usize = 65_536;
+/// What those lines may weigh together, in bytes.
+const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Lines that are written in one transaction, at most.
+const BATCH_LINES_MAX: usize = 4096;
+/// The pause after a batch, in which the next one gathers. Lines are safe from a killed process this much later.
+const REST: Duration = Duration::from_millis(50);
+/// How often old events are looked for.
+const TIDY_INTERVAL_MS: i64 = 10_000;
+/// Deletions in one go, each in a transaction of its own; the rest waits for the next time.
+const TIDY_ROUNDS_MAX: usize = 50;
+/// What all events together may weigh, in bytes: the oldest go first.
+const EVENTS_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// CloudWatch Logs' bound on an event with its overhead, in bytes.
+pub(super) const EVENT_BYTES_MAX: usize = 1_048_576;
+/// What CloudWatch Logs adds to an event's message when it weighs it.
+pub(super) const OVERHEAD_BYTES: usize = 26;
+
+/// A value that a metric filter found in an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogMetric<'a> {
+    /// The metric's namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The value.
+    pub value: f64,
+    /// Its unit, in CloudWatch's words.
+    pub unit: Option<&'a str>,
+    /// Dimensions, by name.
+    pub dimensions: BTreeMap<&'a str, String>,
+    /// The event's moment; Unix milliseconds.
+    pub timestamp_ms: i64,
+}
+
+/// Takes what metric filters find.
+pub trait LogMetrics: Send + Sync + 'static {
+    /// Takes one value. It is called where events are written: it must not block for long.
+    fn record(&self, metric: LogMetric<'_>);
+}
+
+/// For a host that keeps no metrics: filters are kept, and what they find is forgotten.
+impl LogMetrics for () {
+    fn record(&self, _: LogMetric<'_>) {}
+}
+
+/// The logs.
+pub struct LogService {
+    pub(super) store: Arc<LogStore>,
+    pub(super) region: String,
+    pub(super) account_id: String,
+    metrics: Arc<dyn LogMetrics>,
+    filters: RwLock<HashMap<String, Arc<[Filter]>>>,
+    tasks: SyncSender<Task>,
+    waiting_bytes: Arc<AtomicUsize>,
+    lost: AtomicU64,
+}
+
+enum Task {
+    Line(NewEvent),
+    /// Answered when all lines before it are written.
+    Flush(SyncSender<()>),
+}
+
+impl std::fmt::Debug for LogService {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LogService").field("lost", &self.lost).finish_non_exhaustive()
+    }
+}
+
+impl LogService {
+    /// The logs in this database, and the thread that writes them; it ends with the service. What metric filters find goes to `metrics`.
+    ///
+    /// # Errors
+    /// [`StoreError`], and the system's for a thread that cannot be started.
+    pub fn open(
+        store: LogStore,
+        region: String,
+        account_id: String,
+        metrics: Arc<dyn LogMetrics>,
+    ) -> Result<Arc<LogService>, Box<dyn std::error::Error + Send + Sync>> {
+        let (tasks, to_do) = sync_channel(QUEUE_LINES_MAX);
+        let service = Arc::new(LogService {
+            store: Arc::new(store),
+            region,
+            account_id,
+            metrics,
+            filters: RwLock::default(),
+            tasks,
+            waiting_bytes: Arc::default(),
+            lost: AtomicU64::new(0),
+        });
+        service.read_filters()?;
+        let writing = Arc::downgrade(&service);
+        let waiting_bytes = service.waiting_bytes.clone();
+        let write = move |batch: &[NewEvent], now_ms: i64| {
+            if let Some(service) = writing.upgrade() {
+                service.write_batch(batch, now_ms);
+            }
+        };
+        std::thread::Builder::new().name("logs".to_owned()).spawn(move || run_writer(&to_do, &waiting_bytes, write))?;
+        Ok(service)
+    }
+
+    /// Takes a line for a stream of a group, both of which are made where they are missing. Never waits: what finds no room is counted as lost.
+    pub fn write(&self, group: &str, stream: &str, timestamp_ms: i64, message: &str) {
+        let mut end = message.len().min(EVENT_BYTES_MAX - OVERHEAD_BYTES);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        // An empty line is no event at CloudWatch Logs.
+        if end == 0 {
+            return;
+        }
+        let event = NewEvent { group: group.to_owned(), stream: stream.to_owned(), timestamp_ms, message: message[..end].to_owned() };
+        let bytes = weight(&event);
+        if self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) > QUEUE_BYTES_MAX || !self.send(Task::Line(event)) {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn send(&self, task: Task) -> bool {
+        !matches!(self.tasks.try_send(task), Err(TrySendError::Full(_) | TrySendError::Disconnected(_)))
+    }
+
+    /// Lines that found no room.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all lines that were taken before are written. Blocks.
+    pub fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        if self.tasks.send(Task::Flush(done)).is_ok() {
+            // Ended without an answer: the writer is gone, and nothing more can be done.
+            let _ = written.recv();
+        }
+    }
+
+    /// Writes events now, and tells the metric filters. Blocks on the database.
+    pub(super) fn put(&self, events: &[NewEvent], now_ms: i64) -> Result<(), StoreError> {
+        self.store.append_log_events(events, now_ms)?;
+        self.count(events);
+        Ok(())
+    }
+
+    fn write_batch(&self, batch: &[NewEvent], now_ms: i64) {
+        if batch.is_empty() {
+            self.tidy(now_ms).unwrap_or_else(|error| {
+                tracing::error!(error = &error as &dyn std::error::Error, "old log events could not be deleted");
+            });
+        } else if let Err(error) = self.put(batch, now_ms) {
+            self.lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            tracing::error!(error = &error as &dyn std::error::Error, lines = batch.len(), "log events could not be written");
+        }
+    }
+
+    /// Deletes what is too old or too much.
+    fn tidy(&self, now_ms: i64) -> Result<(), StoreError> {
+        for _ in 0..TIDY_ROUNDS_MAX {
+            let deleted = self.store.delete_expired_log_events(now_ms)? + self.store.delete_oldest_log_events(EVENTS_BYTES_MAX)?;
+            if deleted == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the metric filters again, after a change of them.
+    pub(super) fn read_filters(&self) -> Result<(), StoreError> {
+        let mut filters: HashMap<String, Vec<Filter>> = HashMap::new();
+        for (group, filter) in self.store.metric_filters()? {
+            match Filter::compile(filter) {
+                Ok(filter) => filters.entry(group).or_default().push(filter),
+                // One was checked when it was put; another version may have read it otherwise.
+                Err(error) => tracing::error!(group, %error, "a metric filter cannot be used"),
+            }
+        }
+        let filters = filters.into_iter().map(|(group, filters)| (group, filters.into())).collect();
+        *self.filters.write().unwrap_or_else(PoisonError::into_inner) = filters;
+        Ok(())
+    }
+
+    fn count(&self, events: &[NewEvent]) {
+        let filters = self.filters.read().unwrap_or_else(PoisonError::into_inner);
+        if filters.is_empty() {
+            return;
+        }
+        let mut by_group: HashMap<&str, Vec<&NewEvent>> = HashMap::new();
+        for event in events {
+            by_group.entry(&event.group).or_default().push(event);
+        }
+        for (group, events) in by_group {
+            for filter in filters.get(group).into_iter().flat_map(|filters| filters.iter()) {
+                filter.count(&events, &*self.metrics);
+            }
+        }
+    }
+
+    /// The ARN of a group, as policies name it.
+    pub(super) fn arn(&self, group: &str) -> String {
+        format!("arn:aws:logs:{}:{}:log-group:{group}", self.region, self.account_id)
+    }
+}
+
+/// A metric filter, read once.
+struct Filter {
+    filter: MetricFilter,
+    pattern: Pattern,
+}
+
+impl Filter {
+    fn compile(filter: MetricFilter) -> Result<Filter, InvalidPattern> {
+        let pattern = Pattern::parse(&filter.pattern)?;
+        Ok(Filter { filter, pattern })
+    }
+
+    /// Hands over what is found; where nothing is, the default once for all the events.
+    fn count(&self, events: &[&NewEvent], metrics: &dyn LogMetrics) {
+        let matching: Vec<_> = events.iter().filter(|event| self.pattern.matches(&event.message)).collect();
+        for transformation in &self.filter.transformations {
+            let metric = |value, dimensions, timestamp_ms| LogMetric {
+                namespace: &transformation.metric_namespace,
+                name: &transformation.metric_name,
+                value,
+                unit: transformation.unit.as_deref(),
+                dimensions,
+                timestamp_ms,
+            };
+            if let (Some(value), Some(last), true) = (transformation.default_value, events.last(), matching.is_empty()) {
+                metrics.record(metric(value, BTreeMap::new(), last.timestamp_ms));
+            }
+            for event in &matching {
+                let document = document(&event.message);
+                let Some(value) = number(&transformation.metric_value, document.as_ref()) else { continue };
+                let dimensions = transformation.dimensions.iter().filter_map(|(name, place)| {
+                    let found = text(place, document.as_ref())?;
+                    Some((name.as_str(), found))
+                });
+                metrics.record(metric(value, dimensions.collect(), event.timestamp_ms));
+            }
+        }
+    }
+}
+
+/// A metric's value: a number as it is, or what stands at a place of the event.
+fn number(value: &str, document: Option<&Value>) -> Option<f64> {
+    if let Ok(number) = value.parse() {
+        return Some(number);
+    }
+    match first(value, document?)? {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_f64(),
+    }
+}
+
+fn text(place: &str, document: Option<&Value>) -> Option<String> {
+    match first(place, document?)? {
+        Value::String(text) => Some(text.clone()),
+        other @ (Value::Number(_) | Value::Bool(_)) => Some(other.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn first<'v>(place: &str, document: &'v Value) -> Option<&'v Value> {
+    Selector::parse(place).ok()?.found(document).into_iter().next()
+}
+
+fn weight(event: &NewEvent) -> usize {
+    event.message.len() + event.group.len() + event.stream.len() + OVERHEAD_BYTES
+}
+
+/// Writes what comes, in batches, until nobody can send any more; an empty batch is the time to tidy.
+fn run_writer(tasks: &Receiver<Task>, waiting_bytes: &AtomicUsize, write: impl Fn(&[NewEvent], i64)) {
+    let (mut batch, mut flushes, mut tidied_ms) = (Vec::new(), Vec::new(), now_ms());
+    loop {
+        let mut take = |task| match task {
+            Task::Line(event) => batch.push(event),
+            Task::Flush(done) => flushes.push(done),
+        };
+        match tasks.recv_timeout(Duration::from_millis(TIDY_INTERVAL_MS.unsigned_abs())) {
+            Ok(task) => take(task),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        tasks.try_iter().take(BATCH_LINES_MAX - 1).for_each(take);
+        let now_ms = now_ms();
+        if !batch.is_empty() {
+            write(&batch, now_ms);
+            waiting_bytes.fetch_sub(batch.iter().map(weight).sum(), Ordering::Relaxed);
+            batch.clear();
+        }
+        for done in flushes.drain(..) {
+            let _ = done.send(());
+        }
+        if now_ms - tidied_ms >= TIDY_INTERVAL_MS {
+            write(&[], now_ms);
+            tidied_ms = now_ms;
+        }
+        std::thread::sleep(REST);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge where the moment of writing is read")]
+fn now_ms() -> i64 {
+    unix_ms(time::OffsetDateTime::now_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use frontdesk_store::{EventRange, MetricTransformation, Position};
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Recorded(Mutex<Vec<String>>);
+
+    impl LogMetrics for Recorded {
+        fn record(&self, metric: LogMetric<'_>) {
+            let LogMetric { namespace, name, value, dimensions, timestamp_ms, .. } = metric;
+            self.0.lock().unwrap().push(format!("{namespace}/{name} {value} {dimensions:?} {timestamp_ms}"));
+        }
+    }
+
+    #[test]
+    fn lines_are_written_behind_the_writers_back_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LogStore::open(&folder.path().join("logs.db")).unwrap();
+        let recorded = Arc::new(Recorded::default());
+        let service = LogService::open(store, "us-east-1".to_owned(), "0".to_owned(), recorded.clone()).unwrap();
+        service.write("g", "s", 1, "before the filter");
+        service.flush();
+        let transformation = |value: &str, default_value, dimensions: &[(&str, &str)]| MetricTransformation {
+            metric_name: value.to_owned(),
+            metric_namespace: "Desk".to_owned(),
+            metric_value: value.to_owned(),
+            default_value,
+            dimensions: dimensions.iter().map(|(name, place)| ((*name).to_owned(), (*place).to_owned())).collect(),
+            unit: None,
+        };
+        let filter = MetricFilter {
+            name: "f".to_owned(),
+            pattern: "{ $.ms > 10 }".to_owned(),
+            transformations: vec![transformation("1", Some(0.0), &[]), transformation("$.ms", None, &[("Path", "$.path")])],
+            created_at_ms: 0,
+        };
+        service.store.put_metric_filter("g", &filter).unwrap();
+        service.read_filters().unwrap();
+        for (timestamp_ms, line) in [(2, r#"{"ms": 20, "path": "/a"}"#), (3, r#"{"ms": 5, "path": "/a"}"#), (4, "")] {
+            service.write("g", "s", timestamp_ms, line);
+        }
+        service.flush();
+        service.write("g", "s", 5, "none");
+        service.write("elsewhere", "s", 5, r#"{"ms": 20}"#);
+        service.flush();
+        let range = EventRange {
+            group: "g".to_owned(),
+            streams: None,
+            from_ms: 0,
+            until_ms: i64::MAX,
+            after: Position::BEGINNING,
+            before: Position::END,
+            is_backward: false,
+            limit: 10,
+        };
+        let moments: Vec<_> = service.store.log_events(&range).unwrap().iter().map(|event| event.timestamp_ms).collect();
+        assert_eq!((moments, service.lost()), (vec![1, 2, 3, 5], 0));
+        // The two lines may have been written in one batch or in two.
+        let told = recorded.0.lock().unwrap();
+        let found: Vec<_> = told.iter().filter(|line| !line.starts_with("Desk/1 0 ")).collect();
+        assert_eq!(found, ["Desk/1 1 {} 2", r#"Desk/$.ms 20 {"Path": "/a"} 2"#]);
+        assert!(told.last().is_some_and(|line| line == "Desk/1 0 {} 5"), "{told:?}");
+    }
+}

@@ -1,0 +1,111 @@
+//! What the host's own parts print, as log groups have it: where functions', sessions' and stages' lines go among the logs.
+
+use std::sync::Arc;
+
+use frontdesk_aws::Arn;
+use frontdesk_control::LogService;
+use frontdesk_functions::LogSink;
+use frontdesk_gateway::stage_logs::{Destinations, OpenSink};
+use frontdesk_runtime::{AgentLine, AgentLines};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// CloudWatch Logs' bound on a group's name.
+const NAME_CHARS_MAX: usize = 512;
+/// API Gateway's words for a destination that is none.
+const INVALID_ARN: &str = "Invalid ARN specified in the request";
+
+/// What functions print: `/aws/lambda/{function}`, a stream for each environment.
+pub(crate) fn of_functions(logs: Arc<LogService>) -> LogSink {
+    Arc::new(move |event| logs.write(&format!("/aws/lambda/{}", event.function), &event.stream, event.timestamp_ms, &event.message))
+}
+
+/// What agents print: `/aws/bedrock-agentcore/runtimes/{runtime id}-{endpoint}`, a stream for each session and day.
+pub(crate) fn of_agents(logs: Arc<LogService>) -> AgentLines {
+    AgentLines(Arc::new(move |line: AgentLine<'_>| {
+        let group = format!("/aws/bedrock-agentcore/runtimes/{}-{}", line.runtime_id, line.endpoint);
+        logs.write(&group, &stream_of(&line), line.timestamp_ms, line.message);
+    }))
+}
+
+/// `2026/01/31/[runtime-logs]{session}`.
+fn stream_of(line: &AgentLine<'_>) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(line.timestamp_ms / 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let day = moment.format(format_description!("[year]/[month]/[day]")).expect("every moment has a date");
+    let session = if line.session_id.is_empty() { "shared" } else { line.session_id };
+    // What may stand in a session's id, and not in a stream's name.
+    format!("{day}/[runtime-logs]{}", session.replace([':', '*'], "-"))
+}
+
+/// Where stages' access logs go: the group that an ARN names, in a stream that is named for it, as API Gateway's are by a hash.
+pub(crate) struct StageLogGroups(pub(crate) Arc<LogService>);
+
+impl Destinations for StageLogGroups {
+    fn find(&self, arn: &str) -> Result<OpenSink, String> {
+        let (group, logs) = (group_of(arn)?, self.0.clone());
+        Ok(Box::new(move || {
+            let stream: String = Sha256::digest(&group).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+            Ok(Box::new(move |lines| {
+                let now_ms = now_ms();
+                lines.split('\n').for_each(|line| logs.write(&group, &stream, now_ms, line));
+            }))
+        }))
+    }
+}
+
+/// The name of the group of an ARN.
+fn group_of(arn: &str) -> Result<String, String> {
+    let Arn { service, resource, .. } = arn.parse().map_err(|_| INVALID_ARN.to_owned())?;
+    if service == "firehose" {
+        return Err(format!(
+            "{INVALID_ARN}: Firehose is not served here, name a log group (arn:aws:logs:{{region}}:{{account}}:log-group:{{name}})"
+        ));
+    }
+    let name = resource.strip_prefix("log-group:").filter(|_| service == "logs").ok_or(INVALID_ARN)?;
+    // CloudWatch Logs shows its ARNs with this behind them, API Gateway wants them without.
+    let name = name.strip_suffix(":*").unwrap_or(name);
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/' | b'#');
+    if name.is_empty() || !name.bytes().all(is_letter) || name.len() > NAME_CHARS_MAX {
+        return Err(INVALID_ARN.to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge where a line's moment is read")]
+fn now_ms() -> i64 {
+    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(arn: &str, expected: Result<&str, &str>) {
+        match (group_of(arn), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{arn}"),
+            (Err(error), Err(expected)) => assert!(error.contains(expected), "{arn}: {error}"),
+            (found, expected) => panic!("{arn}: {found:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_destination_is_a_log_group() {
+        let group = "arn:aws:logs:us-east-1:000000000000:log-group:";
+        check(&format!("{group}/aws/apigateway/abc"), Ok("/aws/apigateway/abc"));
+        check(&format!("{group}orders:*"), Ok("orders"));
+        check("arn:aws:firehose:us-east-1:000000000000:deliverystream/amazon-apigateway-x", Err("Firehose is not served"));
+        for wrong in ["", "/tmp/x", group, "arn:aws:s3:::bucket", "arn:aws:logs:us-east-1:000000000000:other:x"] {
+            check(wrong, Err(INVALID_ARN));
+        }
+        check(&format!("{group}a\u{0}b"), Err(INVALID_ARN));
+        check(&format!("{group}{}", "x".repeat(600)), Err(INVALID_ARN));
+    }
+
+    #[test]
+    fn a_session_s_lines_have_a_stream_of_their_own() {
+        let line = AgentLine { runtime_id: "a-1", endpoint: "DEFAULT", session_id: "s:1", timestamp_ms: 1_700_000_000_000, message: "hi" };
+        assert_eq!(stream_of(&line), "2023/11/14/[runtime-logs]s-1");
+        assert_eq!(stream_of(&AgentLine { session_id: "", ..line }), "2023/11/14/[runtime-logs]shared");
+    }
+}

@@ -1,0 +1,256 @@
+//! Events: written in batches, read by time, deleted when they are too old or too many.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params_from_iter};
+
+use super::LogStore;
+use super::groups::stream_id;
+use crate::database::StoreError;
+
+/// What CloudWatch Logs adds to the length of an event's message.
+const OVERHEAD_BYTES: u32 = 26;
+/// An event's weight in bytes, as SQL: the message's length in UTF-8 and the overhead.
+pub(super) const WEIGHT: &str = "octet_length(message) + 26";
+/// How many events are deleted in one transaction: others write in between.
+const DELETE_ROWS: u32 = 5000;
+
+/// An event to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// The group, which is made where it is missing.
+    pub group: String,
+    /// The stream, which is made where it is missing.
+    pub stream: String,
+    /// When it happened; Unix milliseconds.
+    pub timestamp_ms: i64,
+    /// What happened.
+    pub message: String,
+}
+
+/// An event that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Grows in the order of writing.
+    pub id: i64,
+    /// Its stream.
+    pub stream: String,
+    /// When it happened; Unix milliseconds.
+    pub timestamp_ms: i64,
+    /// When it was written; Unix milliseconds.
+    pub ingested_at_ms: i64,
+    /// What happened.
+    pub message: String,
+}
+
+impl StoredEvent {
+    /// Its place in the order of reading.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { timestamp_ms: self.timestamp_ms, id: self.id }
+    }
+}
+
+/// A place in the order of reading: by time, and at the same time by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Unix milliseconds.
+    pub timestamp_ms: i64,
+    /// An event's id.
+    pub id: i64,
+}
+
+impl Position {
+    /// Before all events.
+    pub const BEGINNING: Position = Position { timestamp_ms: i64::MIN, id: i64::MIN };
+    /// Behind all events.
+    pub const END: Position = Position { timestamp_ms: i64::MAX, id: i64::MAX };
+}
+
+/// Which events are wanted.
+#[derive(Debug, Clone)]
+pub struct EventRange {
+    /// The group.
+    pub group: String,
+    /// Of these streams only; `None` for all.
+    pub streams: Option<Vec<String>>,
+    /// Not before this moment; Unix milliseconds.
+    pub from_ms: i64,
+    /// Not at this moment and later.
+    pub until_ms: i64,
+    /// Only behind this place.
+    pub after: Position,
+    /// Only before this place.
+    pub before: Position,
+    /// Whether the latest come first.
+    pub is_backward: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl LogStore {
+    /// Writes events in one transaction, making the groups and streams that are missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`]; nothing is written then.
+    pub fn append_log_events(&self, events: &[NewEvent], now_ms: i64) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction()?;
+        let mut by_stream: HashMap<(&str, &str), Vec<&NewEvent>> = HashMap::new();
+        for event in events {
+            by_stream.entry((&event.group, &event.stream)).or_default().push(event);
+        }
+        let mut ids = HashMap::new();
+        for (&(group, stream), events) in &by_stream {
+            let group_id = group_id(&transaction, group, now_ms)?;
+            let moments = events.iter().map(|event| event.timestamp_ms);
+            let (first, last) = (moments.clone().min().unwrap_or(now_ms), moments.max().unwrap_or(now_ms));
+            let sql = "INSERT INTO log_stream (group_id, name, created_at_ms, first_event_ms, last_event_ms, last_ingested_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?3)
+                       ON CONFLICT (group_id, name) DO UPDATE SET
+                           first_event_ms = min(coalesce(first_event_ms, excluded.first_event_ms), excluded.first_event_ms),
+                           last_event_ms = max(coalesce(last_event_ms, excluded.last_event_ms), excluded.last_event_ms),
+                           last_ingested_ms = excluded.last_ingested_ms
+                       RETURNING id";
+            let mut upsert = transaction.prepare_cached(sql)?;
+            let stream_id: i64 = upsert.query_row((group_id, stream, now_ms, first, last), |row| row.get(0))?;
+            let bytes: u64 = events.iter().map(|event| event.message.len() as u64 + u64::from(OVERHEAD_BYTES)).sum();
+            let mut weigh = transaction.prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes + ?2 WHERE id = ?1")?;
+            weigh.execute((group_id, i64::try_from(bytes).unwrap_or(i64::MAX)))?;
+            ids.insert((group, stream), (group_id, stream_id));
+        }
+        {
+            let sql = "INSERT INTO log_event (group_id, stream_id, timestamp_ms, ingested_at_ms, message) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let mut insert = transaction.prepare_cached(sql)?;
+            for event in events {
+                let (group_id, stream_id) = ids[&(event.group.as_str(), event.stream.as_str())];
+                insert.execute((group_id, stream_id, event.timestamp_ms, now_ms, &event.message))?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// The events of a range, in its order.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn log_events(&self, range: &EventRange) -> Result<Vec<StoredEvent>, StoreError> {
+        let reader = self.reader();
+        let sql = "SELECT id FROM log_group WHERE name = ?1";
+        let Some(group_id) = reader.prepare_cached(sql)?.query_row([&range.group], |row| row.get::<_, i64>(0)).optional()? else {
+            return Ok(Vec::new());
+        };
+        let streams = match &range.streams {
+            None => None,
+            Some(names) => {
+                let ids = names.iter().map(|name| stream_id(&reader, &range.group, name)).collect::<Result<Vec<_>, _>>()?;
+                Some(ids.into_iter().flatten().collect::<Vec<i64>>())
+            }
+        };
+        // One stream has an index of its own; of several the group's is read and the others' events are passed over.
+        let chosen = match streams.as_deref() {
+            None => "log_event.group_id = ?1".to_owned(),
+            Some([]) => return Ok(Vec::new()),
+            Some([one]) => format!("log_event.stream_id = {one} AND ?1 = log_event.group_id"),
+            Some(many) => {
+                let ids = many.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+                format!("log_event.group_id = ?1 AND +log_event.stream_id IN ({ids})")
+            }
+        };
+        let order = if range.is_backward { "DESC" } else { "ASC" };
+        let sql = format!(
+            "SELECT log_event.id, log_stream.name, timestamp_ms, ingested_at_ms, message
+             FROM log_event JOIN log_stream ON log_stream.id = log_event.stream_id
+             WHERE {chosen} AND timestamp_ms >= ?2 AND timestamp_ms < ?3
+               AND (timestamp_ms, log_event.id) > (?4, ?5) AND (timestamp_ms, log_event.id) < (?6, ?7)
+             ORDER BY timestamp_ms {order}, log_event.id {order} LIMIT ?8"
+        );
+        let mut select = reader.prepare_cached(&sql)?;
+        let EventRange { from_ms, until_ms, after, before, limit, .. } = range;
+        let numbers = [
+            group_id,
+            (*from_ms).max(after.timestamp_ms),
+            *until_ms,
+            after.timestamp_ms,
+            after.id,
+            before.timestamp_ms,
+            before.id,
+            i64::try_from(*limit).unwrap_or(i64::MAX),
+        ];
+        let rows = select.query_map(params_from_iter(numbers), |row| {
+            Ok(StoredEvent {
+                id: row.get(0)?,
+                stream: row.get(1)?,
+                timestamp_ms: row.get(2)?,
+                ingested_at_ms: row.get(3)?,
+                message: row.get(4)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Deletes some of the events that are older than their group's retention. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn delete_expired_log_events(&self, now_ms: i64) -> Result<usize, StoreError> {
+        let sql = "SELECT log_event.id FROM log_group JOIN log_event ON log_event.group_id = log_group.id
+                   WHERE retention_days IS NOT NULL AND timestamp_ms < ?1 - retention_days * 86400000 LIMIT ?2";
+        self.delete_events(sql, (now_ms, DELETE_ROWS))
+    }
+
+    /// Deletes some of the oldest events, if all together weigh more than `bytes_max`. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn delete_oldest_log_events(&self, bytes_max: u64) -> Result<usize, StoreError> {
+        let bytes: i64 = self.reader().query_row("SELECT coalesce(sum(stored_bytes), 0) FROM log_group", [], |row| row.get(0))?;
+        if u64::try_from(bytes).unwrap_or(0) <= bytes_max {
+            return Ok(0);
+        }
+        self.delete_events("SELECT id FROM log_event WHERE ?1 > 0 ORDER BY id LIMIT ?2", (1, DELETE_ROWS))
+    }
+
+    /// Deletes the events that `chosen` selects the ids of, and gives their room back to the disk.
+    fn delete_events(&self, chosen: &str, parameters: (i64, u32)) -> Result<usize, StoreError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction()?;
+        let ids: Vec<i64> = transaction.prepare_cached(chosen)?.query_map(parameters, |row| row.get(0))?.collect::<Result<_, _>>()?;
+        {
+            let sql = format!("DELETE FROM log_event WHERE id = ?1 RETURNING group_id, {WEIGHT}");
+            let mut delete = transaction.prepare_cached(&sql)?;
+            let mut lighter: HashMap<i64, i64> = HashMap::new();
+            for id in &ids {
+                let (group_id, bytes) = delete.query_row([id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+                *lighter.entry(group_id).or_default() += bytes;
+            }
+            let mut weigh = transaction.prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes - ?2 WHERE id = ?1")?;
+            for change in lighter {
+                weigh.execute(change)?;
+            }
+        }
+        transaction.commit()?;
+        if !ids.is_empty() {
+            give_back(&writer)?;
+        }
+        Ok(ids.len())
+    }
+}
+
+/// Gives free pages at the file's end back to the disk.
+fn give_back(connection: &Connection) -> Result<(), StoreError> {
+    let mut vacuum = connection.prepare("PRAGMA incremental_vacuum(1000)")?;
+    let mut rows = vacuum.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// The id of a group, which is made where it is missing.
+fn group_id(transaction: &Transaction<'_>, name: &str, now_ms: i64) -> Result<i64, StoreError> {
+    let known = transaction.prepare_cached("SELECT id FROM log_group WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    let sql = "INSERT INTO log_group (name, created_at_ms, class, tags) VALUES (?1, ?2, 'STANDARD', '{}')";
+    transaction.prepare_cached(sql)?.execute((name, now_ms))?;
+    Ok(transaction.last_insert_rowid())
+}
