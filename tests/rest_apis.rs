@@ -1,6 +1,6 @@
 //! REST APIs beside the seeded one, built and called by AWS's own clients.
 
-use frontdesk_tests::host::{Host, Setup};
+use frontdesk_tests::host::{Host, Setup, post};
 use serde_json::json;
 
 /// The gateway's own bound in the test of streams.
@@ -24,6 +24,10 @@ async fn apis_are_built_deployed_called_and_deleted() {
     let host = setup().start(folder.path()).await;
     let said = play(&host, "rest_apis.py").await;
     assert!(said.contains("all APIs answered as they should"), "{said}");
+    // It left a plan with the name of the host's own, which the command line goes on meaning.
+    let created = host.run_json(&["keys", "create", "later", "--json"]).await;
+    let answer = post(&host.ready.endpoint, created["value"].as_str(), json!({ "prompt": "roaming" }).to_string()).await;
+    assert_eq!(answer.status, 200);
 }
 
 #[tokio::test]

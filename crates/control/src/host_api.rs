@@ -12,7 +12,7 @@ use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_gateway::quota::{day_of, day_of_date};
 use frontdesk_gateway::{KeyService, KeyServiceError, PlanChange, USAGE_DAYS_MAX};
 use frontdesk_runtime::{RuntimeService, SharedState, SharedStatus};
-use frontdesk_store::{ApiKeyChange, Quota, QuotaPeriod, SecretText, StageRef};
+use frontdesk_store::{ApiKeyChange, PlanNames, Quota, QuotaPeriod, SecretText, StageRef};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -257,12 +257,12 @@ pub(crate) async fn perform(call: Call<'_>, rooms: HostRooms<'_>) -> Result<Resp
         }
         HostOperation::CreatePlan => {
             let change = plan_change(read(&body)?, &source.rest_api_id)?;
-            let plan = blocking(move || keys.create_plan(change, now_unix)).await?;
+            let plan = blocking(move || keys.create_plan(change, PlanNames::Distinct, now_unix)).await?;
             Ok(json(StatusCode::CREATED, &PlanDocument::from(plan)))
         }
         HostOperation::UpdatePlan => {
             let (plan, change) = (parameter(), plan_change(read(&body)?, &source.rest_api_id)?);
-            let plan = blocking(move || keys.change_plan(&plan, change, now_unix)).await?;
+            let plan = blocking(move || keys.change_plan(&plan, change, PlanNames::Distinct, now_unix)).await?;
             Ok(json(StatusCode::OK, &PlanDocument::from(plan)))
         }
         HostOperation::DeletePlan => {
@@ -408,7 +408,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, KeyService
         | KeyServiceError::Invalid(_)
         | KeyServiceError::Import(_)
         | KeyServiceError::ValueNotKept(_)
-        | KeyServiceError::Ambiguous { .. } => ServiceError::validation(error.to_string()),
+        | KeyServiceError::Ambiguous { .. }
+        | KeyServiceError::AmbiguousPlan { .. } => ServiceError::validation(error.to_string()),
         KeyServiceError::Store(frontdesk_store::StoreError::Exists { .. }) => ServiceError::conflict(error.to_string()),
         KeyServiceError::Store(frontdesk_store::StoreError::Fleet(reason)) if reason.is_outage() => {
             let message = format!("{error}, and what a fleet shares is neither changed nor summed without it");

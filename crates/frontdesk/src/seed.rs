@@ -9,7 +9,7 @@ use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::{ApiService, CreatedKey, KeyService, key};
 use frontdesk_store::{
-    AccessKey, ApiKeyChange, PlanStage, Quota, SecretText, Seeded, StageRef, Store, StoreError, Throttle, UsagePlan, UsagePlanId,
+    AccessKey, ApiKeyChange, PlanNames, PlanStage, Quota, SecretText, Seeded, StageRef, Store, StoreError, Throttle, UsagePlan, UsagePlanId,
 };
 
 use crate::settings::Settings;
@@ -95,6 +95,8 @@ fn seed_plan(store: &Store, settings: &Settings, rest_api_id: &str) -> anyhow::R
         stages: Vec::new(),
         key_ids: Vec::new(),
     };
+    // One that is there has its name, whoever else has it too.
+    let names = if known.is_some() { PlanNames::Any } else { PlanNames::Distinct };
     let mut plan = known.unwrap_or_else(new);
     let throttle = Throttle { rate_limit: wanted.rate_limit, burst_limit: wanted.burst_limit };
     plan.throttle = (wanted.rate_limit > 0.0).then_some(throttle);
@@ -102,7 +104,7 @@ fn seed_plan(store: &Store, settings: &Settings, rest_api_id: &str) -> anyhow::R
     if !plan.opens(&stage) {
         plan.stages = vec![PlanStage { stage, method_throttles: Default::default() }];
     }
-    match store.put_usage_plan(&plan) {
+    match store.put_usage_plan(&plan, names) {
         // The plan was deleted by hand and another took its name: that one is the user's.
         Err(StoreError::Exists { .. }) => return Ok(()),
         // A host of a fleet that starts alone goes on with the plan as it was; a later start brings it to the settings.

@@ -73,6 +73,14 @@ pub enum KeyServiceError {
         /// How many have it.
         count: usize,
     },
+    /// Several plans have that name.
+    #[error("{count} usage plans are named {name}: use an id (see `frontdesk plans list`)")]
+    AmbiguousPlan {
+        /// The name.
+        name: String,
+        /// How many have it.
+        count: usize,
+    },
     /// Nothing has that id or name.
     #[error("no usage plan has the id or name {0}")]
     NoSuchPlan(String),

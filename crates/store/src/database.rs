@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
     include_str!("schema_8.sql"),
+    include_str!("schema_9.sql"),
 ];
 /// Only a person's own tool may hold the database for a moment; this process is its one user.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -115,8 +116,10 @@ impl Store {
         // In WAL mode a commit is safe against a killed process at once, and with FULL against a power cut too.
         connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
-        connection.pragma_update(None, "foreign_keys", true).map_err(fail)?;
+        // Not before the schema is what it should be: a table that is made again would take what refers to it along.
+        connection.pragma_update(None, "foreign_keys", false).map_err(fail)?;
         migrate(&mut connection, path)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(fail)?;
         Ok(Store { connection: Mutex::new(connection), seal_key, fleet: OnceLock::new() })
     }
 

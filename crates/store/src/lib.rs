@@ -38,4 +38,4 @@ pub use rest_apis::{
 };
 pub use seal::{SEAL_KEY_BYTES, SealError, SealKey, SecretText};
 pub use usage::{ActorCount, QuotaExtension, UsageCount};
-pub use usage_plans::{PlanStage, Quota, QuotaPeriod, StageRef, Throttle, UsagePlan, UsagePlanId};
+pub use usage_plans::{PlanNames, PlanStage, Quota, QuotaPeriod, StageRef, Throttle, UsagePlan, UsagePlanId};

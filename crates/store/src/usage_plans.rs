@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::Transaction;
 
 use crate::api_keys::ApiKeyId;
-use crate::database::{Store, StoreError, exists_already};
+use crate::database::{Store, StoreError};
 
 /// A usage plan's id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -106,13 +106,26 @@ impl UsagePlan {
     }
 }
 
+/// What is asked of a plan's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanNames {
+    /// No other plan has it: for who tells plans apart by their names.
+    Distinct,
+    /// Nothing, as in API Gateway.
+    Any,
+}
+
 impl Store {
     /// Writes a plan with its limits and stages; one with the same id is replaced, its keys are kept.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] when another plan has the name.
-    pub fn put_usage_plan(&self, plan: &UsagePlan) -> Result<(), StoreError> {
+    /// [`StoreError::Exists`] when another plan has a name that must be its own.
+    pub fn put_usage_plan(&self, plan: &UsagePlan, names: PlanNames) -> Result<(), StoreError> {
         self.change(|transaction| {
+            let mut twin = transaction.prepare_cached("SELECT 1 FROM usage_plan WHERE name = ?1 AND id <> ?2")?;
+            if names == PlanNames::Distinct && twin.exists((&plan.name, &plan.id.0))? {
+                return Err(StoreError::Exists { what: format!("a usage plan named {}", plan.name) });
+            }
             put_plan(transaction, plan)?;
             put_stages(transaction, plan)?;
             for key_id in &plan.key_ids {
@@ -217,25 +230,23 @@ impl Store {
 
 fn put_plan(transaction: &Transaction<'_>, plan: &UsagePlan) -> Result<(), StoreError> {
     let throttle = plan.throttle;
-    transaction
-        .execute(
-            "INSERT INTO usage_plan (id, name, description, rate_limit, burst_limit, quota_limit, quota_period, quota_offset)
+    transaction.execute(
+        "INSERT INTO usage_plan (id, name, description, rate_limit, burst_limit, quota_limit, quota_period, quota_offset)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description, rate_limit = excluded.rate_limit,
                  burst_limit = excluded.burst_limit, quota_limit = excluded.quota_limit, quota_period = excluded.quota_period,
                  quota_offset = excluded.quota_offset",
-            (
-                &plan.id.0,
-                &plan.name,
-                &plan.description,
-                throttle.map(|throttle| throttle.rate_limit),
-                throttle.map(|throttle| throttle.burst_limit),
-                plan.quota.map(|quota| quota.limit.cast_signed()),
-                plan.quota.map_or(QuotaPeriod::Day, |quota| quota.period).name(),
-                plan.quota.map(|quota| quota.offset),
-            ),
-        )
-        .map_err(|error| exists_already(error, || format!("a usage plan named {}", plan.name)))?;
+        (
+            &plan.id.0,
+            &plan.name,
+            &plan.description,
+            throttle.map(|throttle| throttle.rate_limit),
+            throttle.map(|throttle| throttle.burst_limit),
+            plan.quota.map(|quota| quota.limit.cast_signed()),
+            plan.quota.map_or(QuotaPeriod::Day, |quota| quota.period).name(),
+            plan.quota.map(|quota| quota.offset),
+        ),
+    )?;
     Ok(())
 }
 

@@ -7,8 +7,9 @@ mod postgres;
 use std::path::Path;
 
 use frontdesk_store::{
-    ActorCount, ApiKeyChange, ApiKeyId, FleetAddress, FleetConnection, FleetError, Joined, LeaseAsk, NewApiKey, PlanStage, Quota,
-    QuotaExtension, QuotaPeriod, SealKey, SecretText, Seeded, StageRef, Store, StoreError, Throttle, UsageCount, UsagePlan, UsagePlanId,
+    ActorCount, ApiKeyChange, ApiKeyId, FleetAddress, FleetConnection, FleetError, Joined, LeaseAsk, NewApiKey, PlanNames, PlanStage,
+    Quota, QuotaExtension, QuotaPeriod, SealKey, SecretText, Seeded, StageRef, Store, StoreError, Throttle, UsageCount, UsagePlan,
+    UsagePlanId,
 };
 use postgres::Postgres;
 
@@ -94,7 +95,7 @@ fn what_one_changes_the_other_has() {
     let postgres = Postgres::start(database.path());
     let [one, other] = [open(folders[0].path()), open(folders[1].path())];
     // The first host has been alone before.
-    one.put_usage_plan(&plan("p", "basic")).unwrap();
+    one.put_usage_plan(&plan("p", "basic"), PlanNames::Distinct).unwrap();
     add_key(&one, "k1", &["p"]).unwrap();
     assert_eq!(one.record_seeded_first(Seeded::RestApi, "api-of-one").unwrap(), "api-of-one");
     assert!(matches!(join(&one, &postgres, "h1").unwrap(), Joined::Reached));
@@ -114,18 +115,18 @@ fn what_one_changes_the_other_has() {
 
     let extension = |extra| QuotaExtension { plan_id: UsagePlanId("p".into()), key_id: ApiKeyId("k1".into()), period_day: 3, extra };
     assert_eq!([one.add_quota_extension(&extension(2)).unwrap(), other.add_quota_extension(&extension(3)).unwrap()], [2, 5]);
-    assert!(matches!(other.put_usage_plan(&plan("q", "basic")), Err(StoreError::Exists { .. })));
-    one.put_usage_plan(&plan("q", "other")).unwrap();
+    assert!(matches!(other.put_usage_plan(&plan("q", "basic"), PlanNames::Distinct), Err(StoreError::Exists { .. })));
+    one.put_usage_plan(&plan("q", "other"), PlanNames::Distinct).unwrap();
     // A change is judged by what the fleet has, not by a replica that is behind.
-    assert!(matches!(other.put_usage_plan(&plan("r", "other")), Err(StoreError::Exists { .. })));
+    assert!(matches!(other.put_usage_plan(&plan("r", "other"), PlanNames::Distinct), Err(StoreError::Exists { .. })));
     // Deletions cascade on the one, and are the other's too.
     one.delete_api_key(&ApiKeyId("k1".into())).unwrap();
-    one.put_usage_plan(&UsagePlan { stages: Vec::new(), ..plan("p", "basic") }).unwrap();
+    one.put_usage_plan(&UsagePlan { stages: Vec::new(), ..plan("p", "basic") }, PlanNames::Distinct).unwrap();
     take_over(&other);
     check_alike(&one, &other);
     // Two plans trade names between two looks.
     for (id, name) in [("p", "for a moment"), ("q", "basic"), ("p", "other")] {
-        one.put_usage_plan(&plan(id, name)).unwrap();
+        one.put_usage_plan(&plan(id, name), PlanNames::Distinct).unwrap();
     }
     take_over(&other);
     check_alike(&one, &other);

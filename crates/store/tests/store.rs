@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use frontdesk_store::{
     AccessKey, ActorCount, AgentRuntime, ApiKeyChange, ApiKeyId, Artifact, DataFolder, DataFolderError, Identity, IdentityChange,
-    IdentityKind, KeyUse, ManagedPolicy, NewApiKey, PlanStage, PolicyVersion, Quota, QuotaExtension, QuotaPeriod, RoleTerms,
+    IdentityKind, KeyUse, ManagedPolicy, NewApiKey, PlanNames, PlanStage, PolicyVersion, Quota, QuotaExtension, QuotaPeriod, RoleTerms,
     RuntimeConfiguration, RuntimeEndpoint, RuntimeStatus, RuntimeVersion, SealKey, SecretText, Seeded, StageRef, Store, StoreError,
     StoredRuntime, Throttle, UsageCount, UsagePlan, UsagePlanId, UserAccessKey,
 };
@@ -40,7 +40,7 @@ fn everything_is_there_after_opening_again() {
     let id = ApiKeyId("k1".to_owned());
     {
         let store = open(folder.path());
-        store.put_usage_plan(&plan("basic")).unwrap();
+        store.put_usage_plan(&plan("basic"), PlanNames::Distinct).unwrap();
         store.add_api_keys(&[NewApiKey { plan_ids: vec![plan("basic").id], ..key("k1", &value) }]).unwrap();
         store.record_seeded(Seeded::ApiKey, "k1").unwrap();
         let root = AccessKey { id: "AKIA1".to_owned(), principal: "root".to_owned(), secret: SecretText::new("s".to_owned()) };
@@ -138,7 +138,7 @@ fn a_key_is_found_by_its_id_before_others_by_their_name() {
     store.add_api_keys(&[one, NewApiKey { about: named("twice"), ..key("k2", &values[1]) }, three]).unwrap();
     let called = |name: &str| store.api_keys_called(name).unwrap().into_iter().map(|key| key.id.0).collect::<Vec<_>>().join(" ");
     assert_eq!([called("k2"), called("twice"), called("nobody")], ["k2", "k3 k2", ""]);
-    store.put_usage_plan(&plan("basic")).unwrap();
+    store.put_usage_plan(&plan("basic"), PlanNames::Distinct).unwrap();
     store.join_usage_plan(&plan("basic").id, &ApiKeyId("k2".to_owned())).unwrap();
     assert_eq!(store.usage_plan_ids_of(&ApiKeyId("k2".to_owned())).unwrap(), [plan("basic").id]);
     let count = UsageCount { plan_id: plan("basic").id, key_id: ApiKeyId("k2".to_owned()), day: 3, used: 5 };
@@ -152,7 +152,7 @@ fn a_deleted_key_or_plan_leaves_its_counts() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let value = SecretText::new("v".repeat(20));
-    store.put_usage_plan(&plan("basic")).unwrap();
+    store.put_usage_plan(&plan("basic"), PlanNames::Distinct).unwrap();
     store.add_api_keys(&[key("k1", &value)]).unwrap();
     let (plan_id, id) = (plan("basic").id, ApiKeyId("k1".to_owned()));
     assert!(store.join_usage_plan(&plan_id, &id).unwrap());
@@ -222,16 +222,18 @@ fn a_count_never_shrinks() {
 }
 
 #[test]
-fn the_same_value_or_plan_name_twice_is_refused_by_name() {
+fn the_same_value_twice_is_refused_and_a_plan_s_name_where_it_must_be_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let value = SecretText::new("x".repeat(40));
     let add = |id: &str| store.add_api_keys(&[key(id, &value)]);
     add("k1").unwrap();
     assert!(matches!(add("k2"), Err(StoreError::Exists { .. })));
-    store.put_usage_plan(&plan("basic")).unwrap();
+    store.put_usage_plan(&plan("basic"), PlanNames::Distinct).unwrap();
     let twin = UsagePlan { id: UsagePlanId("other".into()), ..plan("basic") };
-    assert!(store.put_usage_plan(&twin).unwrap_err().to_string().contains("basic"));
+    assert!(store.put_usage_plan(&twin, PlanNames::Distinct).unwrap_err().to_string().contains("basic"));
+    store.put_usage_plan(&twin, PlanNames::Any).unwrap();
+    assert_eq!(store.usage_plans().unwrap().len(), 2);
 }
 
 #[test]

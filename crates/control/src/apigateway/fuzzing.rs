@@ -11,7 +11,7 @@ use frontdesk_gateway::cache::{CacheScope, CacheSettings};
 use frontdesk_gateway::metrics::Metrics;
 use frontdesk_gateway::stage_logs::{OpenSink, StageLogs};
 use frontdesk_gateway::{ApiService, Backends, KeyService};
-use frontdesk_store::{ApiKeyChange, RestApi, SealKey, Stage, Store, UsagePlan};
+use frontdesk_store::{ApiKeyChange, PlanNames, RestApi, SealKey, Stage, Store, UsagePlan};
 use serde_json::{Value, json};
 
 use super::{ApiGateway as Op, Call, Rooms, answer};
@@ -125,7 +125,7 @@ impl PatchBench {
         match what {
             b'a' | b'm' | b'i' => self.store.put_rest_api(&self.api).expect("the database takes it"),
             b's' => self.store.put_stage(&self.stage).expect("the database takes it"),
-            b'p' => self.store.put_usage_plan(&self.plan).expect("the database takes it"),
+            b'p' => self.store.put_usage_plan(&self.plan, PlanNames::Any).expect("the database takes it"),
             _ => {
                 let change = ApiKeyChange { name: Some("key".to_owned()), enabled: Some(true), ..ApiKeyChange::default() };
                 let change = ApiKeyChange { description: Some(String::new()), ..change };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use frontdesk_aws::ServiceError;
 use frontdesk_gateway::quota::{date_of, day_of, day_of_date};
 use frontdesk_gateway::{KeyServiceError, PlanChange, USAGE_DAYS_MAX};
-use frontdesk_store::{Quota, QuotaPeriod, StageRef, Throttle, UsagePlan};
+use frontdesk_store::{PlanNames, Quota, QuotaPeriod, StageRef, Throttle, UsagePlan};
 use http::StatusCode;
 use serde_json::{Value, json};
 use time::Date;
@@ -39,7 +39,7 @@ pub(super) fn usage_plan(call: &Call, rooms: &Rooms) -> Answer {
                 }
             }
             change.stages = Some(stages);
-            let plan = keys.create_plan(change, call.now_unix).map_err(of_key)?;
+            let plan = keys.create_plan(change, PlanNames::Any, call.now_unix).map_err(of_key)?;
             Ok((StatusCode::CREATED, documents::usage_plan(&plan)))
         }
         Op::GetUsagePlans => {
@@ -55,7 +55,7 @@ pub(super) fn usage_plan(call: &Call, rooms: &Rooms) -> Answer {
             for step in steps(call)? {
                 patch(rooms, &plan, &mut change, &step)?;
             }
-            let plan = keys.change_plan(&plan.id.0, change, call.now_unix).map_err(of_key)?;
+            let plan = keys.change_plan(&plan.id.0, change, PlanNames::Any, call.now_unix).map_err(of_key)?;
             Ok((StatusCode::OK, documents::usage_plan(&plan)))
         }
         Op::DeleteUsagePlan => {

@@ -2,8 +2,9 @@
 //! and any case; other columns are passed over
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-key-file-format.html>).
 
-use frontdesk_store::{ApiKeyChange, ApiKeyId, NewApiKey, SecretText, UsagePlan, UsagePlanId};
+use frontdesk_store::{ApiKeyChange, ApiKeyId, NewApiKey, SecretText, UsagePlanId};
 
+use super::plans::Plans;
 use super::{KeyService, KeyServiceError, NAME_CHARS_MAX};
 use crate::key::{self, KeyValueError};
 
@@ -56,8 +57,8 @@ impl KeyService {
     /// See [`KeyServiceError`]; mistakes in the file name their line.
     pub fn import(&self, file: &[u8], plan: Option<&str>, now_unix: i64) -> Result<Vec<ApiKeyId>, KeyServiceError> {
         let rows = read(file)?;
-        let plans = self.plans()?;
-        let default = plan.map(|plan| self.plan(plan)).transpose()?.map(|plan| plan.id);
+        let plans = self.all_plans()?;
+        let default = plan.map(|plan| plans.find(plan)).transpose()?.map(|plan| plan.id);
         let mut keys = Vec::with_capacity(rows.len());
         for row in &rows {
             let mut plan_ids = row.plans.iter().map(|plan| plan_named(&plans, plan, row.line)).collect::<Result<Vec<_>, _>>()?;
@@ -74,10 +75,9 @@ impl KeyService {
     }
 }
 
-fn plan_named(plans: &[UsagePlan], id_or_name: &str, line: u64) -> Result<UsagePlanId, ImportError> {
-    let named = plans.iter().find(|plan| plan.id.0 == id_or_name || plan.name == id_or_name);
-    let reason = || ImportError::Field { line, reason: format!("no usage plan has the id or name {id_or_name}") };
-    named.map(|plan| plan.id.clone()).ok_or_else(reason)
+fn plan_named(plans: &Plans, id_or_name: &str, line: u64) -> Result<UsagePlanId, ImportError> {
+    let named = plans.find(id_or_name);
+    named.map(|plan| plan.id).map_err(|error| ImportError::Field { line, reason: error.to_string() })
 }
 
 pub(crate) fn read(file: &[u8]) -> Result<Vec<Row>, ImportError> {

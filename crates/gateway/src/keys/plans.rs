@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use frontdesk_store::{ApiKeyId, PlanStage, Quota, StageRef, Throttle, UsagePlan, UsagePlanId};
+use frontdesk_store::{ApiKeyId, PlanNames, PlanStage, Quota, Seeded, StageRef, Throttle, UsagePlan, UsagePlanId};
 
 use super::{KeyService, KeyServiceError, PLANS_MAX};
 use crate::key;
@@ -25,6 +25,30 @@ pub struct PlanChange {
     pub method_throttles: BTreeMap<String, Option<Throttle>>,
 }
 
+/// All plans, to find one by what a person calls it.
+pub(super) struct Plans {
+    all: Vec<UsagePlan>,
+    /// The plan that the host made from its settings.
+    own: Option<String>,
+}
+
+impl Plans {
+    /// The plan that has this id, or else this name: alone, or as the host's own.
+    pub(super) fn find(&self, id_or_name: &str) -> Result<UsagePlan, KeyServiceError> {
+        let named: Vec<&UsagePlan> = self.all.iter().filter(|plan| plan.name == id_or_name).collect();
+        let with_id = self.all.iter().find(|plan| plan.id.0 == id_or_name);
+        match (with_id, &named[..]) {
+            (Some(plan), _) | (None, &[plan]) => Ok(plan.clone()),
+            (None, []) => Err(KeyServiceError::NoSuchPlan(id_or_name.to_owned())),
+            (None, several) => {
+                let own = several.iter().find(|plan| Some(&plan.id.0) == self.own.as_ref());
+                let ambiguous = || KeyServiceError::AmbiguousPlan { name: id_or_name.to_owned(), count: several.len() };
+                own.map(|plan| (*plan).clone()).ok_or_else(ambiguous)
+            }
+        }
+    }
+}
+
 impl KeyService {
     /// All plans, by name.
     ///
@@ -34,20 +58,23 @@ impl KeyService {
         Ok(self.store.usage_plans()?)
     }
 
-    /// One plan, named by id or name.
+    pub(super) fn all_plans(&self) -> Result<Plans, KeyServiceError> {
+        Ok(Plans { all: self.store.usage_plans()?, own: self.store.seeded(Seeded::UsagePlan)? })
+    }
+
+    /// One plan, named by id or name. Of several with one name it is the host's own, the one from its settings, if that is among them.
     ///
     /// # Errors
     /// See [`KeyServiceError`].
     pub fn plan(&self, id_or_name: &str) -> Result<UsagePlan, KeyServiceError> {
-        let named = self.plans()?.into_iter().find(|plan| plan.id.0 == id_or_name || plan.name == id_or_name);
-        named.ok_or_else(|| KeyServiceError::NoSuchPlan(id_or_name.to_owned()))
+        self.all_plans()?.find(id_or_name)
     }
 
     /// Makes a plan.
     ///
     /// # Errors
     /// See [`KeyServiceError`].
-    pub fn create_plan(&self, change: PlanChange, now_unix: i64) -> Result<UsagePlan, KeyServiceError> {
+    pub fn create_plan(&self, change: PlanChange, names: PlanNames, now_unix: i64) -> Result<UsagePlan, KeyServiceError> {
         let mut plan = UsagePlan {
             id: UsagePlanId(key::generate_id().map_err(KeyServiceError::Random)?),
             name: String::new(),
@@ -58,7 +85,7 @@ impl KeyService {
             key_ids: Vec::new(),
         };
         apply(&mut plan, change)?;
-        self.put_plan(&plan, now_unix)?;
+        self.put_plan(&plan, names, now_unix)?;
         Ok(plan)
     }
 
@@ -66,7 +93,7 @@ impl KeyService {
     ///
     /// # Errors
     /// See [`KeyServiceError`].
-    pub fn change_plan(&self, id_or_name: &str, change: PlanChange, now_unix: i64) -> Result<UsagePlan, KeyServiceError> {
+    pub fn change_plan(&self, id_or_name: &str, change: PlanChange, names: PlanNames, now_unix: i64) -> Result<UsagePlan, KeyServiceError> {
         let mut plan = self.plan(id_or_name)?;
         let opened = change.stages.clone().unwrap_or_default();
         apply(&mut plan, change)?;
@@ -75,13 +102,13 @@ impl KeyService {
                 self.check_one_plan_a_stage(&plan.id, key_id, std::slice::from_ref(stage))?;
             }
         }
-        self.put_plan(&plan, now_unix)?;
+        self.put_plan(&plan, names, now_unix)?;
         Ok(plan)
     }
 
-    fn put_plan(&self, plan: &UsagePlan, now_unix: i64) -> Result<(), KeyServiceError> {
+    fn put_plan(&self, plan: &UsagePlan, names: PlanNames, now_unix: i64) -> Result<(), KeyServiceError> {
         let mut state = self.lock();
-        self.store.put_usage_plan(plan)?;
+        self.store.put_usage_plan(plan, names)?;
         Ok(self.rebuild(&mut state, now_unix)?)
     }
 
