@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +103,9 @@ impl App {
             }
             Err(_) => PORT,
         };
-        let listener = TcpListener::bind((bind_address(), port)).await?;
+        let address = SocketAddr::new(bind_address(), port);
+        let failed = |error: io::Error| io::Error::new(error.kind(), format!("failed to listen on {address}: {error}; PORT names another port"));
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
         self.run(listener, interrupted()).await
     }
 
