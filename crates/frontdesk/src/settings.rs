@@ -80,6 +80,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "access_log.format", help: "`json`, `clf`, or a text with `$context` variables." },
     Setting { path: "keys.keep_values", help: "Whether a key's value is kept, encrypted, so that it can be shown again." },
     Setting { path: "control.metrics", help: "Whether `/metrics` answers at the control face, without a signature." },
+    Setting {
+        path: "control.foreign_hosts",
+        help: "What the intercepting proxy does with hosts that are not of `amazonaws.com`: `tunnel` carries their bytes unread, `refuse` lets nothing out.",
+    },
     Setting { path: "control.listen", help: "Address of the control face (AWS APIs and the command line)." },
     Setting { path: "runtime.sessions_max", help: "Sessions with a process of their own at once, over all agents; more wait for a place." },
     Setting { path: "runtime.queue_max", help: "Calls that may wait for a session's place; one more is turned away with 429." },
@@ -227,7 +231,17 @@ pub(crate) struct KeySettings {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ControlSettings {
     pub(crate) listen: String,
+    pub(crate) foreign_hosts: ForeignHostsSetting,
     pub(crate) metrics: bool,
+}
+
+/// What becomes of tunnels to hosts that are not AWS's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ForeignHostsSetting {
+    #[default]
+    Tunnel,
+    Refuse,
 }
 
 /// The fleet that the host is one of.
@@ -419,7 +433,7 @@ impl Default for KeySettings {
 
 impl Default for ControlSettings {
     fn default() -> Self {
-        ControlSettings { listen: "127.0.0.1:4566".to_owned(), metrics: true }
+        ControlSettings { listen: "127.0.0.1:4566".to_owned(), foreign_hosts: ForeignHostsSetting::default(), metrics: true }
     }
 }
 

@@ -1,0 +1,1 @@
+//! `frontdesk env`, `frontdesk exec` and the intercepting proxy.
