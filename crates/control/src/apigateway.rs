@@ -231,7 +231,8 @@ fn of_key(error: KeyServiceError) -> ServiceError {
         | KeyServiceError::Invalid(_)
         | KeyServiceError::Import(_)
         | KeyServiceError::ValueNotKept(_)
-        | KeyServiceError::Ambiguous { .. } => bad_request(error.to_string()),
+        | KeyServiceError::Ambiguous { .. }
+        | KeyServiceError::AmbiguousPlan { .. } => bad_request(error.to_string()),
         KeyServiceError::Store(StoreError::Exists { what }) if what.contains("value") => conflict("API Key already exists"),
         KeyServiceError::Store(StoreError::Exists { .. }) => conflict(error.to_string()),
         KeyServiceError::Random(_) | KeyServiceError::Store(_) => broken(&error),

@@ -257,12 +257,22 @@ pub(crate) async fn perform(call: Call<'_>, rooms: HostRooms<'_>) -> Result<Resp
         }
         HostOperation::CreatePlan => {
             let change = plan_change(read(&body)?, &source.rest_api_id)?;
-            let plan = blocking(move || keys.create_plan(change, now_unix)).await?;
+            let create = move || {
+                keys.check_plan_name_is_free(change.name.as_deref().unwrap_or_default(), None)?;
+                keys.create_plan(change, now_unix)
+            };
+            let plan = blocking(create).await?;
             Ok(json(StatusCode::CREATED, &PlanDocument::from(plan)))
         }
         HostOperation::UpdatePlan => {
             let (plan, change) = (parameter(), plan_change(read(&body)?, &source.rest_api_id)?);
-            let plan = blocking(move || keys.change_plan(&plan, change, now_unix)).await?;
+            let update = move || {
+                if let Some(name) = &change.name {
+                    keys.check_plan_name_is_free(name, Some(&plan))?;
+                }
+                keys.change_plan(&plan, change, now_unix)
+            };
+            let plan = blocking(update).await?;
             Ok(json(StatusCode::OK, &PlanDocument::from(plan)))
         }
         HostOperation::DeletePlan => {
@@ -408,7 +418,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, KeyService
         | KeyServiceError::Invalid(_)
         | KeyServiceError::Import(_)
         | KeyServiceError::ValueNotKept(_)
-        | KeyServiceError::Ambiguous { .. } => ServiceError::validation(error.to_string()),
+        | KeyServiceError::Ambiguous { .. }
+        | KeyServiceError::AmbiguousPlan { .. } => ServiceError::validation(error.to_string()),
         KeyServiceError::Store(frontdesk_store::StoreError::Exists { .. }) => ServiceError::conflict(error.to_string()),
         KeyServiceError::Store(frontdesk_store::StoreError::Fleet(reason)) if reason.is_outage() => {
             let message = format!("{error}, and what a fleet shares is neither changed nor summed without it");

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use frontdesk_gateway::{Gateway, ListenerLimits, Protocols};
 use frontdesk_runtime::ResponseBody;
 use http::uri::Authority as HostAndPort;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -111,18 +111,7 @@ impl Interceptor {
 
     /// Where a request wants to go, if its sender may use the proxy at all.
     fn admitted(&self, request: &Request<Incoming>, peer: SocketAddr) -> Result<HostAndPort, Response<ResponseBody>> {
-        if !peer.ip().to_canonical().is_loopback() {
-            tracing::warn!(%peer, "a stranger tried to use the intercepting proxy");
-            return Err(refuse(StatusCode::FORBIDDEN, "the intercepting proxy is for programs on its own machine, called at 127.0.0.1"));
-        }
-        if self.credentials.user(request.headers()).is_none() {
-            let mut response = refuse(
-                StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-                "the intercepting proxy wants its credential: `frontdesk env` prints HTTPS_PROXY with it",
-            );
-            response.headers_mut().insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"frontdesk\""));
-            return Err(response);
-        }
+        check_caller(peer, request.headers(), &self.credentials)?;
         let target = request.uri().authority().cloned();
         target.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "the request names no host"))
     }
@@ -227,6 +216,21 @@ impl Interceptor {
     }
 }
 
+/// Who may use the proxy: who calls from this machine and shows a credential.
+fn check_caller(peer: SocketAddr, headers: &HeaderMap, credentials: &ProxyCredentials) -> Result<(), Response<ResponseBody>> {
+    if !peer.ip().to_canonical().is_loopback() {
+        tracing::warn!(%peer, "a stranger tried to use the intercepting proxy");
+        return Err(refuse(StatusCode::FORBIDDEN, "the intercepting proxy is for programs on its own machine, called at 127.0.0.1"));
+    }
+    if credentials.user(headers).is_some() {
+        return Ok(());
+    }
+    let wanted = "the intercepting proxy wants its credential: `frontdesk env` prints HTTPS_PROXY with it";
+    let mut response = refuse(StatusCode::PROXY_AUTHENTICATION_REQUIRED, wanted);
+    response.headers_mut().insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"frontdesk\""));
+    Err(response)
+}
+
 /// Whether a URL's host is an address or this machine's own name.
 fn is_address(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
@@ -255,6 +259,26 @@ mod tests {
     fn check(verb: &str, uri: &str, expected: bool) {
         let request = Request::builder().method(verb).uri(uri).body(()).unwrap();
         assert_eq!(Interceptor::concerns(&request), expected, "{verb} {uri}");
+    }
+
+    #[test]
+    fn only_this_machine_s_programs_with_a_credential_may_use_it() {
+        let credentials = ProxyCredentials::new("secret");
+        let url: Uri = credentials.url(ProxyUser::Exec, "http://127.0.0.1:4566").parse().unwrap();
+        let (user, _) = url.authority().unwrap().as_str().split_once('@').unwrap();
+        let mut shown = HeaderMap::new();
+        let value = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, user);
+        shown.insert(header::PROXY_AUTHORIZATION, HeaderValue::from_str(&format!("Basic {value}")).unwrap());
+        let status = |peer: &str, headers: &HeaderMap| {
+            let checked = check_caller(SocketAddr::new(peer.parse().unwrap(), 9), headers, &credentials);
+            checked.map_or_else(|refused| refused.status().as_u16(), |()| 200)
+        };
+        for here in ["127.0.0.1", "127.0.0.7", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!((status(here, &shown), status(here, &HeaderMap::new())), (200, 407), "{here}");
+        }
+        for elsewhere in ["192.0.2.1", "10.0.0.1", "::ffff:192.0.2.1", "2001:db8::1"] {
+            assert_eq!(status(elsewhere, &shown), 403, "{elsewhere}");
+        }
     }
 
     #[test]

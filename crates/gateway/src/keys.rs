@@ -76,6 +76,14 @@ pub enum KeyServiceError {
     /// Nothing has that id or name.
     #[error("no usage plan has the id or name {0}")]
     NoSuchPlan(String),
+    /// Several plans have that name.
+    #[error("{count} usage plans are named {name}: use an id (see `frontdesk plans list`)")]
+    AmbiguousPlan {
+        /// The name.
+        name: String,
+        /// How many have it.
+        count: usize,
+    },
     /// The random generator failed.
     #[error("the system's random generator failed: {0}")]
     Random(getrandom::Error),

@@ -112,8 +112,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] when another plan has the name.
     pub fn put_usage_plan(&self, plan: &UsagePlan) -> Result<(), StoreError> {
+        self.put_plan_named(plan, &plan.name)
+    }
+
+    /// The same for a plan whose name another plan has too, as API Gateway allows.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn put_usage_plan_of_shared_name(&self, plan: &UsagePlan) -> Result<(), StoreError> {
+        self.put_plan_named(plan, &format!("{}{NAME_ENDS}{}", plan.name, plan.id.0))
+    }
+
+    fn put_plan_named(&self, plan: &UsagePlan, stored_name: &str) -> Result<(), StoreError> {
         self.change(|transaction| {
-            put_plan(transaction, plan)?;
+            put_plan(transaction, plan, stored_name)?;
             put_stages(transaction, plan)?;
             for key_id in &plan.key_ids {
                 let sql = "INSERT OR IGNORE INTO usage_plan_key (plan_id, key_id) VALUES (?1, ?2)";
@@ -139,7 +151,7 @@ impl Store {
                 let offset = offset.unwrap_or(0);
                 Ok(UsagePlan {
                     id: UsagePlanId(row.get(0)?),
-                    name: row.get(1)?,
+                    name: shown_name(row.get(1)?),
                     description: row.get(2)?,
                     throttle: rate_limit.zip(burst_limit).map(|(rate_limit, burst_limit)| Throttle { rate_limit, burst_limit }),
                     quota: limit.map(i64::cast_unsigned).zip(QuotaPeriod::named(&period)).map(|(limit, period)| Quota {
@@ -215,7 +227,15 @@ impl Store {
     }
 }
 
-fn put_plan(transaction: &Transaction<'_>, plan: &UsagePlan) -> Result<(), StoreError> {
+/// The column of names is unique. Behind this character (a control character that no one can type) a name is told from its like by the plan's id.
+const NAME_ENDS: char = '\u{1f}';
+
+fn shown_name(mut stored: String) -> String {
+    stored.truncate(stored.find(NAME_ENDS).unwrap_or(stored.len()));
+    stored
+}
+
+fn put_plan(transaction: &Transaction<'_>, plan: &UsagePlan, stored_name: &str) -> Result<(), StoreError> {
     let throttle = plan.throttle;
     transaction
         .execute(
@@ -226,7 +246,7 @@ fn put_plan(transaction: &Transaction<'_>, plan: &UsagePlan) -> Result<(), Store
                  quota_offset = excluded.quota_offset",
             (
                 &plan.id.0,
-                &plan.name,
+                stored_name,
                 &plan.description,
                 throttle.map(|throttle| throttle.rate_limit),
                 throttle.map(|throttle| throttle.burst_limit),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use frontdesk_store::{ApiKeyId, PlanStage, Quota, StageRef, Throttle, UsagePlan, UsagePlanId};
+use frontdesk_store::{ApiKeyId, PlanStage, Quota, StageRef, StoreError, Throttle, UsagePlan, UsagePlanId};
 
 use super::{KeyService, KeyServiceError, PLANS_MAX};
 use crate::key;
@@ -39,11 +39,28 @@ impl KeyService {
     /// # Errors
     /// See [`KeyServiceError`].
     pub fn plan(&self, id_or_name: &str) -> Result<UsagePlan, KeyServiceError> {
-        let named = self.plans()?.into_iter().find(|plan| plan.id.0 == id_or_name || plan.name == id_or_name);
-        named.ok_or_else(|| KeyServiceError::NoSuchPlan(id_or_name.to_owned()))
+        let plans = self.plans()?;
+        if let Some(plan) = plans.iter().find(|plan| plan.id.0 == id_or_name) {
+            return Ok(plan.clone());
+        }
+        let mut named: Vec<_> = plans.into_iter().filter(|plan| plan.name == id_or_name).collect();
+        match (named.len(), named.pop()) {
+            (1, Some(plan)) => Ok(plan),
+            (0, _) | (_, None) => Err(KeyServiceError::NoSuchPlan(id_or_name.to_owned())),
+            (count, _) => Err(KeyServiceError::AmbiguousPlan { name: id_or_name.to_owned(), count }),
+        }
     }
 
-    /// Makes a plan.
+    /// Makes sure that a name leads to one plan, for who will name it so: the command line. API Gateway lets several have one.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when another plan than the one with this id has the name.
+    pub fn check_plan_name_is_free(&self, name: &str, but_for: Option<&str>) -> Result<(), KeyServiceError> {
+        let is_taken = self.plans()?.iter().any(|plan| plan.name == name && but_for != Some(&plan.id.0) && but_for != Some(&plan.name));
+        if is_taken { Err(StoreError::Exists { what: format!("a usage plan named {name}") }.into()) } else { Ok(()) }
+    }
+
+    /// Makes a plan, also one with a name that another has.
     ///
     /// # Errors
     /// See [`KeyServiceError`].
@@ -81,7 +98,10 @@ impl KeyService {
 
     fn put_plan(&self, plan: &UsagePlan, now_unix: i64) -> Result<(), KeyServiceError> {
         let mut state = self.lock();
-        self.store.put_usage_plan(plan)?;
+        match self.store.put_usage_plan(plan) {
+            Err(StoreError::Exists { .. }) => self.store.put_usage_plan_of_shared_name(plan)?,
+            put => put?,
+        }
         Ok(self.rebuild(&mut state, now_unix)?)
     }
 
