@@ -154,8 +154,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
 ];
 
 /// Variables with the prefix that are no settings.
-const OTHER_VARIABLES: [&str; 6] =
-    ["FRONTDESK_API_KEY", "FRONTDESK_EVAL_DATA", "FRONTDESK_LOG", "FRONTDESK_MODEL_DIR", "FRONTDESK_SEAL_KEY", "FRONTDESK_TEST_UPDATE"];
+const OTHER_VARIABLES: [&str; 7] = [
+    "FRONTDESK_API_KEY",
+    "FRONTDESK_EVAL_DATA",
+    "FRONTDESK_GUIDE",
+    "FRONTDESK_LOG",
+    "FRONTDESK_MODEL_DIR",
+    "FRONTDESK_SEAL_KEY",
+    "FRONTDESK_TEST_UPDATE",
+];
 
 /// The settings as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
