@@ -97,7 +97,7 @@ impl Interceptor {
         match self.clone().admitted(&request, peer) {
             Ok(target) if request.method() == Method::CONNECT => self.tunnel(request, target, peer).await,
             Ok(target) => self.pass_on(request, target, peer).await,
-            Err(refused) => refused,
+            Err(refused) => refused.response(),
         }
     }
 
@@ -110,21 +110,21 @@ impl Interceptor {
     }
 
     /// Where a request wants to go, if its sender may use the proxy at all.
-    fn admitted(&self, request: &Request<Incoming>, peer: SocketAddr) -> Result<HostAndPort, Response<ResponseBody>> {
+    fn admitted(&self, request: &Request<Incoming>, peer: SocketAddr) -> Result<HostAndPort, Refused> {
         check_caller(peer, request.headers(), &self.credentials)?;
         let target = request.uri().authority().cloned();
-        target.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "the request names no host"))
+        target.ok_or_else(|| Refused::new(StatusCode::BAD_REQUEST, "the request names no host"))
     }
 
     async fn tunnel(self: Arc<Self>, mut request: Request<Incoming>, target: HostAndPort, peer: SocketAddr) -> Response<ResponseBody> {
-        let Some(port) = target.port_u16() else { return refuse(StatusCode::BAD_REQUEST, "CONNECT names no port") };
+        let Some(port) = target.port_u16() else { return Refused::new(StatusCode::BAD_REQUEST, "CONNECT names no port").response() };
         let host = destination::normal(target.host());
         let upgrade = hyper::upgrade::on(&mut request);
         match destination::of(&host) {
             Destination::Foreign => {
                 let mut outside = match self.reach(&host, port).await {
                     Ok(outside) => outside,
-                    Err(refused) => return refused,
+                    Err(refused) => return refused.response(),
                 };
                 let mut closing = self.closing.subscribe();
                 tokio::spawn(async move {
@@ -140,7 +140,7 @@ impl Interceptor {
             _ if port != 443 => {
                 // Not passed on to the real one: who was told of this proxy does not mean to call it.
                 let message = format!("{host} is answered by this host at port 443, not at {port}");
-                return refuse(StatusCode::FORBIDDEN, &message);
+                return Refused::new(StatusCode::FORBIDDEN, message).response();
             }
             destination => {
                 let (this, closing) = (self.clone(), self.closing.subscribe());
@@ -179,7 +179,7 @@ impl Interceptor {
         let destination = destination::of(&host);
         if destination == Destination::Foreign {
             let message = format!("for hosts such as {host} this proxy opens tunnels only (CONNECT); plain http needs no proxy");
-            return refuse(StatusCode::NOT_IMPLEMENTED, &message);
+            return Refused::new(StatusCode::NOT_IMPLEMENTED, message).response();
         }
         let (mut parts, body) = request.into_parts();
         parts.uri = parts.uri.path_and_query().and_then(|path| path.as_str().parse().ok()).unwrap_or(Uri::from_static("/"));
@@ -203,44 +203,59 @@ impl Interceptor {
     }
 
     /// Connects to a host that is not AWS's, if the settings let anybody out.
-    async fn reach(&self, host: &str, port: u16) -> Result<TcpStream, Response<ResponseBody>> {
+    async fn reach(&self, host: &str, port: u16) -> Result<TcpStream, Refused> {
         if self.foreign == ForeignHosts::Refuse {
             let message = format!("{host}:{port} is not of amazonaws.com, and control.foreign_hosts = \"refuse\" lets nobody out");
-            return Err(refuse(StatusCode::FORBIDDEN, &message));
+            return Err(Refused::new(StatusCode::FORBIDDEN, message));
         }
         let dialed = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect((host.trim_matches(['[', ']']), port))).await;
         dialed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| {
             tracing::debug!(host, port, %error, "a tunnel could not be opened");
-            refuse(StatusCode::BAD_GATEWAY, &format!("{host}:{port} cannot be reached: {error}"))
+            Refused::new(StatusCode::BAD_GATEWAY, format!("{host}:{port} cannot be reached: {error}"))
         })
     }
 }
 
 /// Who may use the proxy: who calls from this machine and shows a credential.
-fn check_caller(peer: SocketAddr, headers: &HeaderMap, credentials: &ProxyCredentials) -> Result<(), Response<ResponseBody>> {
+fn check_caller(peer: SocketAddr, headers: &HeaderMap, credentials: &ProxyCredentials) -> Result<(), Refused> {
     if !peer.ip().to_canonical().is_loopback() {
         tracing::warn!(%peer, "a stranger tried to use the intercepting proxy");
-        return Err(refuse(StatusCode::FORBIDDEN, "the intercepting proxy is for programs on its own machine, called at 127.0.0.1"));
+        return Err(Refused::new(StatusCode::FORBIDDEN, "the intercepting proxy is for programs on its own machine, called at 127.0.0.1"));
     }
-    if credentials.user(headers).is_some() {
-        return Ok(());
+    if credentials.user(headers).is_none() {
+        let wanted = "the intercepting proxy wants its credential: `frontdesk env` prints HTTPS_PROXY with it";
+        return Err(Refused::new(StatusCode::PROXY_AUTHENTICATION_REQUIRED, wanted));
     }
-    let wanted = "the intercepting proxy wants its credential: `frontdesk env` prints HTTPS_PROXY with it";
-    let mut response = refuse(StatusCode::PROXY_AUTHENTICATION_REQUIRED, wanted);
-    response.headers_mut().insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"frontdesk\""));
-    Err(response)
+    Ok(())
+}
+
+/// Why a caller of the proxy gets no further.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    message: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, message: impl Into<String>) -> Refused {
+        Refused { status, message: message.into() }
+    }
+
+    fn response(&self) -> Response<ResponseBody> {
+        let mut response = Response::new(body(&format!("{}\n", self.message)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if self.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            headers.insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"frontdesk\""));
+        }
+        response
+    }
 }
 
 /// Whether a URL's host is an address or this machine's own name.
 fn is_address(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
-}
-
-fn refuse(status: StatusCode, message: &str) -> Response<ResponseBody> {
-    let mut response = Response::new(body(&format!("{message}\n")));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
 }
 
 fn body(text: &str) -> ResponseBody {
@@ -271,7 +286,7 @@ mod tests {
         shown.insert(header::PROXY_AUTHORIZATION, HeaderValue::from_str(&format!("Basic {value}")).unwrap());
         let status = |peer: &str, headers: &HeaderMap| {
             let checked = check_caller(SocketAddr::new(peer.parse().unwrap(), 9), headers, &credentials);
-            checked.map_or_else(|refused| refused.status().as_u16(), |()| 200)
+            checked.map_or_else(|refused| refused.response().status().as_u16(), |()| 200)
         };
         for here in ["127.0.0.1", "127.0.0.7", "::1", "::ffff:127.0.0.1"] {
             assert_eq!((status(here, &shown), status(here, &HeaderMap::new())), (200, 407), "{here}");

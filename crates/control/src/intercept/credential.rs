@@ -14,12 +14,10 @@ pub enum ProxyUser {
     Exec,
     /// A Lambda function.
     Function,
-    /// A hosted agent.
-    Agent,
 }
 
 impl ProxyUser {
-    const ALL: [ProxyUser; 3] = [ProxyUser::Exec, ProxyUser::Function, ProxyUser::Agent];
+    const ALL: [ProxyUser; 2] = [ProxyUser::Exec, ProxyUser::Function];
 
     /// Its name in the credential.
     #[must_use]
@@ -27,7 +25,6 @@ impl ProxyUser {
         match self {
             ProxyUser::Exec => "exec",
             ProxyUser::Function => "function",
-            ProxyUser::Agent => "agent",
         }
     }
 }
@@ -130,8 +127,8 @@ mod tests {
     #[test]
     fn the_url_holds_the_credential() {
         let credentials = ProxyCredentials::new("secret");
-        let password = credentials.password(ProxyUser::Agent);
-        assert_eq!(credentials.url(ProxyUser::Agent, "http://127.0.0.1:4566"), format!("http://agent:{password}@127.0.0.1:4566"));
+        let password = credentials.password(ProxyUser::Function);
+        assert_eq!(credentials.url(ProxyUser::Function, "http://127.0.0.1:4566"), format!("http://function:{password}@127.0.0.1:4566"));
         assert!(!format!("{credentials:?}").contains("secret"));
     }
 }

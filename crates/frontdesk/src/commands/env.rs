@@ -1,6 +1,6 @@
 //! `frontdesk env`: the exports that point a shell's programs at the running host.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 
 use clap::{Args, ValueEnum};
 
@@ -31,7 +31,7 @@ pub(crate) enum Shell {
 pub(crate) fn run(arguments: &EnvArguments, settings: &Settings) -> anyhow::Result<()> {
     let variables = exec_environment::prepare(settings, std::env::vars_os())?;
     if arguments.json {
-        let value = |value: &Option<std::ffi::OsString>| value.as_ref().map(|value| value.to_string_lossy().into_owned());
+        let value = |value: &Option<OsString>| value.as_ref().map(|value| value.to_string_lossy().into_owned());
         let document: serde_json::Map<_, _> = variables.iter().map(|(name, text)| (name.clone(), value(text).into())).collect();
         println!("{}", serde_json::to_string_pretty(&document)?);
         return Ok(());
@@ -41,20 +41,21 @@ pub(crate) fn run(arguments: &EnvArguments, settings: &Settings) -> anyhow::Resu
 }
 
 fn script(variables: &Variables, shell: Shell) -> String {
-    let line = |(name, value): &(String, Option<std::ffi::OsString>)| match (shell, value) {
-        (Shell::Sh, Some(value)) => format!("export {name}={}\n", quoted(value, "'\\''")),
+    let text = |value: &OsString| value.to_string_lossy().into_owned();
+    let line = |(name, value): &(String, Option<OsString>)| match (shell, value.as_ref().map(text)) {
+        (Shell::Sh, Some(value)) => format!("export {name}={}\n", quoted(&value, "'\\''")),
         (Shell::Sh, None) => format!("unset {name}\n"),
-        (Shell::Fish, Some(value)) => format!("set -gx {name} {}\n", quoted(&value.to_string_lossy().replace('\\', "\\\\"), "\\'")),
+        (Shell::Fish, Some(value)) => format!("set -gx {name} {}\n", quoted(&value.replace('\\', "\\\\"), "\\'")),
         (Shell::Fish, None) => format!("set -e {name}\n"),
-        (Shell::Powershell, Some(value)) => format!("$env:{name} = {}\n", quoted(value, "''")),
+        (Shell::Powershell, Some(value)) => format!("$env:{name} = {}\n", quoted(&value, "''")),
         (Shell::Powershell, None) => format!("Remove-Item Env:{name} -ErrorAction SilentlyContinue\n"),
     };
     variables.iter().map(line).collect()
 }
 
 /// A value in single quotes, with the shell's own way to write one of those.
-fn quoted(value: impl AsRef<OsStr>, quote: &str) -> String {
-    format!("'{}'", value.as_ref().to_string_lossy().replace('\'', quote))
+fn quoted(value: &str, quote: &str) -> String {
+    format!("'{}'", value.replace('\'', quote))
 }
 
 #[cfg(test)]
