@@ -24,7 +24,7 @@ pub(crate) fn refuse(verb: &Method, uri: &Uri, headers: &HeaderMap) -> Response<
         Some(service) if !SERVED.contains(&service.as_str()) => {
             format!("Frontdesk has no {service}: it answers for {}", SERVED.join(", "))
         }
-        Some(service) => format!("no operation of {service} answers {asked} here"),
+        Some(service) => format!("no operation answers {asked} of {service} here"),
         None => format!("no operation answers {asked} here"),
     };
     tracing::debug!(service, asked, "refused: not served here");
