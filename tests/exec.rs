@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -147,6 +148,44 @@ async fn it_is_no_open_relay() {
     let heard = say(&host, &with_credential(&host, "CONNECT localhost:443").await).await;
     check_status(&heard, 403, "refused by the settings");
     assert!(heard.contains("control.foreign_hosts"), "{heard}");
+}
+
+#[tokio::test]
+async fn tunnels_have_a_limit_and_places_come_back() {
+    const TUNNELS_MAX: usize = 256;
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().start(folder.path()).await;
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let head = with_credential(&host, &format!("CONNECT {}", server.local_addr().unwrap())).await;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = server.accept().await {
+            // Until its client is done.
+            tokio::spawn(async move { stream.read(&mut [0]).await });
+        }
+    });
+    let address = host.ready.control.strip_prefix("http://").unwrap();
+    let connect = async || {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        (String::from_utf8_lossy(&first).into_owned(), stream)
+    };
+    let mut tunnels = Vec::new();
+    for _ in 0..TUNNELS_MAX {
+        let (status, stream) = connect().await;
+        assert_eq!(status, "HTTP/1.1 200");
+        tunnels.push(stream);
+    }
+    assert_eq!(connect().await.0, "HTTP/1.1 503");
+    // A client says what it was told.
+    assert_eq!(host.run(&["exec", "--", "curl", "-sS", "https://sts.us-east-1.amazonaws.com/"]).await.code, Some(56));
+    drop(tunnels);
+    let freed = async { while connect().await.0 != "HTTP/1.1 200" {} };
+    tokio::time::timeout(Duration::from_secs(60), freed).await.expect("a place comes back when its tunnel is closed");
+    // An open tunnel does not hold the host up.
+    let _open = connect().await;
+    assert_eq!(host.end("-TERM").await, Some(0));
 }
 
 #[tokio::test]

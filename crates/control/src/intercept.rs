@@ -24,7 +24,7 @@ use hyper_util::rt::TokioIo;
 use time::OffsetDateTime;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::serve::{CallerAddress, Control};
@@ -33,6 +33,8 @@ use destination::Destination;
 pub use authority::{Authority, AuthorityError};
 pub use credential::{ProxyCredentials, ProxyUser};
 
+/// Tunnels at once, each with two sockets where it leads out; one more is refused.
+const TUNNELS_MAX: usize = 256;
 /// A host that takes longer is not there.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests in flight behind tunnels get this long to finish when the host ends.
@@ -57,6 +59,7 @@ pub struct Interceptor {
     credentials: ProxyCredentials,
     foreign: ForeignHosts,
     protocols: Protocols,
+    places: Arc<Semaphore>,
     /// True once the host ends. Each tunnel holds a receiver.
     closing: watch::Sender<bool>,
 }
@@ -78,7 +81,8 @@ impl Interceptor {
         foreign: ForeignHosts,
     ) -> Interceptor {
         let protocols = Protocols::new(ListenerLimits::default());
-        Interceptor { control, gateway, authority, credentials, foreign, protocols, closing: watch::Sender::new(false) }
+        let places = Arc::new(Semaphore::new(TUNNELS_MAX));
+        Interceptor { control, gateway, authority, credentials, foreign, protocols, places, closing: watch::Sender::new(false) }
     }
 
     /// Whether a request on the control port is meant for a proxy: CONNECT, or a whole URL where a path would be. A URL that names an address may as well be meant
@@ -118,6 +122,10 @@ impl Interceptor {
 
     async fn tunnel(self: Arc<Self>, mut request: Request<Incoming>, target: HostAndPort, peer: SocketAddr) -> Response<ResponseBody> {
         let Some(port) = target.port_u16() else { return Refused::new(StatusCode::BAD_REQUEST, "CONNECT names no port").response() };
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            let message = format!("{TUNNELS_MAX} tunnels are open at once, which is the most");
+            return Refused::new(StatusCode::SERVICE_UNAVAILABLE, message).response();
+        };
         let host = destination::normal(target.host());
         let upgrade = hyper::upgrade::on(&mut request);
         match destination::of(&host) {
@@ -135,6 +143,7 @@ impl Interceptor {
                         _ = copy_bidirectional(&mut inside, &mut outside) => {}
                         _ = closing.wait_for(|closing| *closing) => {}
                     }
+                    drop(place);
                 });
             }
             _ if port != 443 => {
@@ -149,6 +158,7 @@ impl Interceptor {
                     if let Err(error) = this.inside(TokioIo::new(inside), &host, destination, peer, closing).await {
                         tracing::debug!(host, error = &*error, "a tunnel broke off");
                     }
+                    drop(place);
                 });
             }
         }
