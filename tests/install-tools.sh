@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond a Rust toolchain, Python 3 and Node: clients and comparison programs from PyPI (into the virtual environment named by
-# the first argument), a browser, curl, openssl, PostgreSQL and what the client of Node functions is compiled with from Debian, the browser's driver from npm.
+# the first argument), a browser, curl, openssl, zip and unzip, PostgreSQL and what the client of Node functions is compiled with from Debian, the browser's driver from npm.
 # Does nothing when everything is there.
 set -euo pipefail
 venv=$1
@@ -16,7 +16,7 @@ fi
 
 missing=()
 [ -n "${CHROMIUM:-}" ] || [ -n "$(command -v chromium)" ] || missing+=(chromium)
-for program in automake cmake curl openssl; do
+for program in automake cmake curl openssl unzip zip; do
     [ -n "$(command -v "$program")" ] || missing+=("$program")
 done
 [ -n "$(command -v autoreconf)" ] || missing+=(autoconf)

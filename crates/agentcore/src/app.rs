@@ -104,7 +104,8 @@ impl App {
             Err(_) => PORT,
         };
         let address = SocketAddr::new(bind_address(), port);
-        let failed = |error: io::Error| io::Error::new(error.kind(), format!("failed to listen on {address}: {error}; PORT names another port"));
+        let failed =
+            |error: io::Error| io::Error::new(error.kind(), format!("failed to listen on {address}: {error}; PORT names another port"));
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         self.run(listener, interrupted()).await
     }

@@ -3,6 +3,7 @@
 //! Every request is verified (SigV4, over the hash of the body that really came) and judged against its principal's policies before anything is done.
 //! This crate shapes AWS's documents; what is behind them (agents, keys) lives in the rooms below.
 
+mod absent;
 mod agentcore_control;
 mod apigateway;
 mod body;
@@ -10,6 +11,7 @@ mod data_plane;
 mod host_api;
 mod iam;
 mod identity;
+mod intercept;
 mod lambda;
 mod logs;
 mod oidc;
@@ -28,6 +30,7 @@ pub use host_api::{
     RotateKeyRequest, SessionDocument, SessionList, SessionsDocument, StatusSource, ThrottleDocument, UpdateKeyRequest, UsageDocument,
 };
 pub use identity::{BuiltInRole, IdentityService, IdentityServiceError, Principal, TemporaryCredentials};
+pub use intercept::{Authority, AuthorityError, ForeignHosts, Interceptor, ProxyCredentials, ProxyUser};
 pub use logs::{LogMetric, LogMetrics, LogService};
 pub use oidc::{Fetch, FetchError, Fetching};
 pub use serve::{CallerAddress, Control, MetricsSource};

@@ -20,6 +20,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::absent;
 use crate::agentcore_control;
 use crate::apigateway;
 use crate::body::BodyReader;
@@ -233,7 +234,7 @@ impl Control {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_TYPE));
             Ok(response)
         } else {
-            Err(ServiceError::unknown_operation(format!("no operation answers {verb} {path} here")))
+            Ok(absent::refuse(&verb, request.uri(), request.headers()).map(full))
         }
     }
 

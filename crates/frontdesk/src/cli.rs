@@ -41,7 +41,7 @@ enum Place {
 /// What every command takes.
 #[cfg(feature = "agent")]
 #[derive(Debug, Args)]
-struct Common {
+pub(crate) struct Common {
     /// Settings file [default: frontdesk.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -88,6 +88,10 @@ enum Command {
     /// Remove from AWS what `deploy` has put there
     #[cfg(feature = "deploy")]
     Undeploy(commands::undeploy::UndeployArguments),
+    /// Run a command whose AWS is the running host
+    Exec(commands::exec::ExecArguments),
+    /// Print the variables that point a shell's programs at the running host
+    Env(commands::env::EnvArguments),
     /// Look for what is wrong, and say what to do about it
     Doctor(commands::doctor::DoctorArguments),
     /// The embedding model's files
@@ -157,6 +161,8 @@ impl Command {
             Command::Deploy(arguments) => commands::deploy::run(&arguments, &load(Vec::new())?),
             #[cfg(feature = "deploy")]
             Command::Undeploy(arguments) => commands::undeploy::run(&arguments, &load(Vec::new())?),
+            Command::Exec(arguments) => commands::exec::run(&arguments, &load(Vec::new())?),
+            Command::Env(arguments) => commands::env::run(&arguments, &load(Vec::new())?),
             Command::Doctor(arguments) => commands::doctor::run(&arguments, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
             #[cfg(feature = "deploy")]
@@ -175,7 +181,7 @@ impl Command {
 
 #[cfg(feature = "agent")]
 impl Common {
-    fn settings(&self, mut flags: Vec<Override>) -> anyhow::Result<Settings> {
+    pub(crate) fn settings(&self, mut flags: Vec<Override>) -> anyhow::Result<Settings> {
         if let Some(data_dir) = &self.data_dir {
             flags.push(("data_dir", toml::Value::from(data_dir.to_string_lossy().into_owned())));
         }

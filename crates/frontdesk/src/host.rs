@@ -16,7 +16,10 @@ use frontdesk_agent::retrieval::SearchKind;
 use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
-use frontdesk_control::{BuiltInRole, CallerAddress, Control, IdentityService, LogService, MetricsSource, StatusSource};
+use frontdesk_control::{
+    Authority, BuiltInRole, CallerAddress, Control, ForeignHosts, IdentityService, Interceptor, LogService, MetricsSource,
+    ProxyCredentials, ProxyUser, StatusSource,
+};
 use frontdesk_functions::{FunctionPlace, FunctionService, LogSink as FunctionLogSink, RoleCredentials};
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
@@ -45,13 +48,15 @@ use tokio::sync::watch;
 
 use crate::agent_metrics::AgentMetrics;
 use crate::agentcore_calls::{self, AgentCoreCalls};
+use crate::ca_bundle;
+use crate::exec_environment;
 use crate::fetch;
 use crate::front_door::FrontDoor;
 use crate::function_calls::FunctionCalls;
 use crate::log_groups::{self, StageLogGroups};
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
-use crate::settings::{self, CacheScopeSetting, OnOutageSetting, QuotaPeriodSetting, RuntimeHostSettings, Settings};
+use crate::settings::{self, CacheScopeSetting, ForeignHostsSetting, OnOutageSetting, QuotaPeriodSetting, RuntimeHostSettings, Settings};
 use crate::transport::{ControlEnd, InProcess};
 
 /// The name of the function that is the proxy: the host's own, not one that anybody deployed.
@@ -98,6 +103,7 @@ pub(crate) struct Host {
     gateway: Arc<Gateway>,
     gateway_listener: Listener,
     control: Arc<Control>,
+    interceptor: Arc<Interceptor>,
     control_listener: Listener,
     keys: Arc<KeyService>,
     fleet: Option<Fleet>,
@@ -135,8 +141,13 @@ impl Host {
         let built_in = vec![proxy_role.clone(), gateway_role.clone()];
         let identities = Arc::new(IdentityService::open(store.clone(), &settings.account_id, root, built_in)?);
         let roles = roles_of_functions(identities.clone());
+        let authority = Authority::open(&data_folder, now()).context("the intercepting proxy has no certificates")?;
+        std::fs::write(data_folder.path().join(exec_environment::CERTIFICATE_FILE), authority.certificate_pem())
+            .context("failed to write the local authority's certificate")?;
+        let proxy_credentials = ProxyCredentials::new(root_key.secret.expose());
+        let way_here = WayHere::of_functions(data_folder.path(), &authority, &proxy_credentials, &run.control)?;
         let sink = log_groups::of_functions(logs.clone());
-        let functions = functions(settings, data_folder.path(), store.clone(), spawner, &run.control, roles, sink)?;
+        let functions = functions(settings, data_folder.path(), store.clone(), spawner, way_here, roles, sink)?;
         let status = StatusSource {
             gateway: run.gateway.clone(),
             endpoint: run.endpoint.clone(),
@@ -235,6 +246,11 @@ impl Host {
             ..GatewayLimits::default()
         };
         let gateway = Arc::new(Gateway::new(apis, keys.clone(), limits, observers));
+        let foreign = match settings.control.foreign_hosts {
+            ForeignHostsSetting::Tunnel => ForeignHosts::Tunnel,
+            ForeignHostsSetting::Refuse => ForeignHosts::Refuse,
+        };
+        let interceptor = Arc::new(Interceptor::new(control.clone(), gateway.clone(), authority, proxy_credentials, foreign));
 
         Ok(Host {
             run,
@@ -250,6 +266,7 @@ impl Host {
             gateway,
             gateway_listener,
             control,
+            interceptor,
             control_listener,
             keys,
             fleet,
@@ -306,10 +323,16 @@ impl Host {
         let certificate = self.gateway_listener.tls.clone().map(|tls| tokio::spawn(tls.watch()));
         let front = ListenerThreads::start(self.gateway_listener, available_parallelism().map_or(1, usize::from), front)
             .context("failed to start the gateway's threads")?;
-        let control = self.control;
+        let (control, interceptor) = (self.control, self.interceptor.clone());
         let back = move |mut request: http::Request<hyper::body::Incoming>, peer: SocketAddr| {
-            request.extensions_mut().insert(CallerAddress(peer.ip()));
-            control.clone().handle(request)
+            let (control, interceptor) = (control.clone(), interceptor.clone());
+            async move {
+                if Interceptor::concerns(&request) {
+                    return interceptor.handle(request, peer).await;
+                }
+                request.extensions_mut().insert(CallerAddress(peer.ip()));
+                control.handle(request).await
+            }
         };
         let back = tokio::spawn(frontdesk_gateway::run(self.control_listener, back, ended(doors_end)));
         let writer = tokio::spawn(UsageWriter::new(self.keys).run(ended(rest_ends)));
@@ -318,7 +341,7 @@ impl Host {
 
         shutdown.await;
         let _ = end_doors.send(true);
-        let _ = tokio::join!(front.end(), back);
+        let _ = tokio::join!(front.end(), back, self.interceptor.end());
         if let Some(certificate) = certificate {
             certificate.abort();
         }
@@ -439,19 +462,45 @@ fn roles_of_functions(identities: Arc<IdentityService>) -> RoleCredentials {
     })
 }
 
-/// The Lambda functions, whose SDKs find this host at `control`.
+/// How a process that the host keeps apart finds the host: what is in its environment, and what it must be able to read.
+struct WayHere {
+    variables: Vec<(OsString, OsString)>,
+    readable: PathBuf,
+}
+
+impl WayHere {
+    /// For functions: their SDKs call the control face, and a URL of AWS's that stands in their code leads there by the proxy.
+    fn of_functions(data_folder: &Path, authority: &Authority, credentials: &ProxyCredentials, control: &str) -> anyhow::Result<WayHere> {
+        // The data folder is closed to them.
+        let readable = sessions_folder(&std::path::absolute(data_folder)?)?.join("certificates");
+        let bundle = readable.join("ca-bundle.pem");
+        ca_bundle::write(&bundle, authority.certificate_pem())?;
+        let mut variables = vec![("AWS_ENDPOINT_URL".into(), control.into())];
+        let found = exec_environment::proxy(credentials, ProxyUser::Function, control, &inherited_texts());
+        variables.extend(found.into_iter().chain(exec_environment::trust(&bundle)).map(|(name, value)| (name.into(), value)));
+        Ok(WayHere { variables, readable })
+    }
+}
+
+/// The host's own variables, as far as they are text.
+fn inherited_texts() -> Vec<(String, OsString)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
+}
+
+/// The Lambda functions.
 fn functions(
     settings: &Settings,
     data_folder: &Path,
     store: Arc<Store>,
     spawner: Spawner,
-    control: &str,
+    way_here: WayHere,
     roles: RoleCredentials,
     sink: FunctionLogSink,
 ) -> anyhow::Result<Arc<FunctionService>> {
     let data_folder = std::path::absolute(data_folder)?;
     let mut environment = inherited(&INHERITED);
-    environment.push(("AWS_ENDPOINT_URL".into(), control.into()));
+    environment.retain(|(name, _)| way_here.variables.iter().all(|(named, _)| named != name));
+    environment.extend(way_here.variables);
     let place = FunctionPlace {
         region: settings.region.clone(),
         account_id: settings.account_id.clone(),
@@ -459,6 +508,7 @@ fn functions(
         clients: settings.programs_folder()?.join("runtime-interface-clients"),
         environments: sessions_folder(&data_folder)?.join("functions"),
         environment,
+        readable: vec![way_here.readable],
         hidden: vec![data_folder.clone()],
         isolation: IsolationLevel::Process,
         invocations_max: u32::try_from(settings.runtime.sessions_max).unwrap_or(u32::MAX),
@@ -674,6 +724,10 @@ pub(crate) fn usage_plan_in_words(settings: &Settings) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the edge where the start's moment is read")]
+fn now() -> time::OffsetDateTime {
+    time::OffsetDateTime::now_utc()
+}
+
 fn now_unix() -> i64 {
-    time::OffsetDateTime::now_utc().unix_timestamp()
+    now().unix_timestamp()
 }

@@ -4,12 +4,16 @@
 mod agent_metrics;
 #[cfg(feature = "host")]
 mod agentcore_calls;
+#[cfg(feature = "host")]
+mod ca_bundle;
 mod cli;
 mod commands;
 #[cfg(feature = "host")]
 mod control_client;
 #[cfg(feature = "deploy")]
 mod deployment;
+#[cfg(feature = "host")]
+mod exec_environment;
 #[cfg(feature = "host")]
 mod fetch;
 #[cfg(feature = "host")]
@@ -37,17 +41,28 @@ mod seed;
 #[cfg(feature = "agent")]
 mod settings;
 #[cfg(feature = "host")]
+mod toolkit;
+#[cfg(feature = "host")]
 mod transport;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// As who it was called.
+fn run() -> anyhow::Result<()> {
+    #[cfg(feature = "host")]
+    if toolkit::Toolkit::is_meant(std::env::args_os().next().as_ref()) {
+        return toolkit::Toolkit::parse().run();
+    }
+    cli::Cli::parse_from(cli::arguments(std::env::args_os())).run()
+}
+
 fn main() -> ExitCode {
     // A host starts this executable once more to keep its agents' processes.
     #[cfg(feature = "host")]
     frontdesk_process::supervise_if_asked();
-    match cli::Cli::parse_from(cli::arguments(std::env::args_os())).run() {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Causes on one line each, so that the remedy in the first is not buried.

@@ -80,6 +80,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { path: "access_log.format", help: "`json`, `clf`, or a text with `$context` variables." },
     Setting { path: "keys.keep_values", help: "Whether a key's value is kept, encrypted, so that it can be shown again." },
     Setting { path: "control.metrics", help: "Whether `/metrics` answers at the control face, without a signature." },
+    Setting {
+        path: "control.foreign_hosts",
+        help: "What the intercepting proxy does with hosts that are not of `amazonaws.com`: `tunnel` carries their bytes unread, `refuse` lets nothing out.",
+    },
     Setting { path: "control.listen", help: "Address of the control face (AWS APIs and the command line)." },
     Setting { path: "runtime.sessions_max", help: "Sessions with a process of their own at once, over all agents; more wait for a place." },
     Setting { path: "runtime.queue_max", help: "Calls that may wait for a session's place; one more is turned away with 429." },
@@ -150,8 +154,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
 ];
 
 /// Variables with the prefix that are no settings.
-const OTHER_VARIABLES: [&str; 6] =
-    ["FRONTDESK_API_KEY", "FRONTDESK_EVAL_DATA", "FRONTDESK_LOG", "FRONTDESK_MODEL_DIR", "FRONTDESK_SEAL_KEY", "FRONTDESK_TEST_UPDATE"];
+const OTHER_VARIABLES: [&str; 7] = [
+    "FRONTDESK_API_KEY",
+    "FRONTDESK_EVAL_DATA",
+    "FRONTDESK_GUIDE",
+    "FRONTDESK_LOG",
+    "FRONTDESK_MODEL_DIR",
+    "FRONTDESK_SEAL_KEY",
+    "FRONTDESK_TEST_UPDATE",
+];
 
 /// The settings as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -227,7 +238,17 @@ pub(crate) struct KeySettings {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ControlSettings {
     pub(crate) listen: String,
+    pub(crate) foreign_hosts: ForeignHostsSetting,
     pub(crate) metrics: bool,
+}
+
+/// What becomes of tunnels to hosts that are not AWS's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ForeignHostsSetting {
+    #[default]
+    Tunnel,
+    Refuse,
 }
 
 /// The fleet that the host is one of.
@@ -419,7 +440,7 @@ impl Default for KeySettings {
 
 impl Default for ControlSettings {
     fn default() -> Self {
-        ControlSettings { listen: "127.0.0.1:4566".to_owned(), metrics: true }
+        ControlSettings { listen: "127.0.0.1:4566".to_owned(), foreign_hosts: ForeignHostsSetting::default(), metrics: true }
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     /// What every function finds in its environment.
     pub(crate) environment: Arc<[(OsString, OsString)]>,
     pub(crate) isolation: IsolationLevel,
+    /// What every function may read.
+    pub(crate) readable: Arc<[PathBuf]>,
     pub(crate) hidden: Arc<[PathBuf]>,
     pub(crate) sink: LogSink,
 }
@@ -292,6 +294,7 @@ fn sandbox(plan: &Plan, folder: &Path) -> Sandbox {
     };
     let mut readable = plan.start.readable.clone();
     readable.push(plan.task.clone());
+    readable.extend_from_slice(&plan.readable);
     Sandbox {
         isolation,
         limits: limits(&plan.version.configuration),

@@ -193,6 +193,7 @@ impl FunctionService {
             credentials: (self.roles)(&version.configuration.role_arn, &call.stored.function.name),
             environment: self.environment.clone(),
             isolation: self.place.isolation,
+            readable: self.place.readable.clone().into(),
             hidden: self.place.hidden.clone().into(),
             sink: self.sink.clone(),
             version,

@@ -49,6 +49,8 @@ pub struct FunctionPlace {
     pub environments: PathBuf,
     /// What every function finds in its environment; `PATH` is where interpreters are looked for.
     pub environment: Vec<(OsString, OsString)>,
+    /// Folders that every function may read, besides its own and the system's.
+    pub readable: Vec<PathBuf>,
     /// Folders that no function may read.
     pub hidden: Vec<PathBuf>,
     /// How far apart functions are kept from the host and from each other.

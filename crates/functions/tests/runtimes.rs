@@ -39,6 +39,7 @@ impl Host {
             clients: clients(),
             environments: folder.join("environments"),
             environment: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
+            readable: Vec::new(),
             hidden: Vec::new(),
             // Sandboxes are the executable's: a test's own program cannot keep one.
             isolation: IsolationLevel::None,

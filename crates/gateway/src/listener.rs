@@ -10,7 +10,6 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -160,8 +159,8 @@ impl Door {
         Answering: Future<Output = Response<Body>> + Send + 'static,
     {
         let limits = self.protocols.limits;
-        let graceful = GracefulShutdown::new();
-        let (close, closing) = watch::channel(false);
+        // Each connection holds a receiver until it ends.
+        let close = watch::Sender::new(false);
         tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -181,18 +180,18 @@ impl Door {
                 continue;
             };
             let (protocols, handler, tls) = (self.protocols.clone(), handler.clone(), self.tls.clone());
-            let watchers = (graceful.watcher(), closing.clone());
+            let closing = close.subscribe();
             let open = OneMore::of(&self.connections);
             tokio::spawn(async move {
-                if let Err(error) = connect(stream, peer, tls, &protocols, handler, watchers).await {
+                if let Err(error) = connect(stream, peer, tls, &protocols, handler, closing).await {
                     tracing::debug!(%peer, error = &*error, "connection ended early");
                 }
                 drop((place, guest, open));
             });
         }
         drop(socket);
-        let _ = close.send(true);
-        if tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await.is_err() {
+        close.send_replace(true);
+        if tokio::time::timeout(limits.drain_timeout, close.closed()).await.is_err() {
             tracing::warn!(drain_timeout_s = limits.drain_timeout.as_secs(), "requests still in flight are cut");
         }
     }
@@ -205,7 +204,8 @@ async fn accept(socket: &TcpListener, places: &Arc<Semaphore>) -> std::io::Resul
     Ok((stream, peer, place))
 }
 
-type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
+/// Why a connection ended early.
+pub type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves one connection to its end.
 async fn connect<Handler, Answering>(
@@ -214,7 +214,7 @@ async fn connect<Handler, Answering>(
     tls: Option<Arc<Tls>>,
     protocols: &Protocols,
     handler: Handler,
-    watchers: (Watcher, watch::Receiver<bool>),
+    closing: watch::Receiver<bool>,
 ) -> Result<(), ConnectionError>
 where
     Handler: Fn(Request<Incoming>, SocketAddr) -> Answering + Clone + Send + 'static,
@@ -230,7 +230,7 @@ where
                 }
                 return Err("it sent no request".into());
             };
-            protocols.serve(stream, is_http2?, peer, handler, watchers).await
+            protocols.serve(stream, is_http2?, peer, handler, closing).await
         }
         Some(tls) => {
             let no_handshake = |_| "no TLS handshake in time";
@@ -240,7 +240,7 @@ where
             }
             let stream = tokio::time::timeout(limit, tls.acceptor().accept(stream)).await.map_err(no_handshake)??;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            protocols.serve(stream, is_http2, peer, handler, watchers).await
+            protocols.serve(stream, is_http2, peer, handler, closing).await
         }
     }
 }
@@ -267,16 +267,24 @@ async fn begins_tls(stream: &TcpStream) -> std::io::Result<bool> {
     Ok(seen == 0 || first[0] == TLS_HANDSHAKE)
 }
 
-/// How the two protocols are spoken.
+/// How the two protocols are spoken on one connection, within a listener's limits; also on one that somebody else accepted, such as the inside of a tunnel.
 #[derive(Clone)]
-struct Protocols {
+pub struct Protocols {
     limits: ListenerLimits,
     http1: hyper::server::conn::http1::Builder,
     http2: hyper::server::conn::http2::Builder<TokioExecutor>,
 }
 
+impl std::fmt::Debug for Protocols {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Protocols").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
 impl Protocols {
-    fn new(limits: ListenerLimits) -> Protocols {
+    /// The protocols with these limits on time and length; those on numbers of connections are a listener's.
+    #[must_use]
+    pub fn new(limits: ListenerLimits) -> Protocols {
         let mut http1 = hyper::server::conn::http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -294,25 +302,39 @@ impl Protocols {
         Protocols { limits, http1, http2 }
     }
 
-    async fn serve<Stream, Handler, Answering>(
+    /// Serves a connection to its end. When `closing` becomes true, or its sender is gone, it finishes the requests in flight and takes no other.
+    ///
+    /// # Errors
+    /// What broke it off.
+    pub async fn serve<Stream, Handler, Answering>(
         &self,
         stream: Stream,
         is_http2: bool,
         peer: SocketAddr,
         handler: Handler,
-        (watcher, mut closing): (Watcher, watch::Receiver<bool>),
+        mut closing: watch::Receiver<bool>,
     ) -> Result<(), ConnectionError>
     where
         Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         Handler: Fn(Request<Incoming>, SocketAddr) -> Answering + Clone + Send + 'static,
         Answering: Future<Output = Response<Body>> + Send + 'static,
     {
+        let closed = async {
+            let _ = closing.wait_for(|closing| *closing).await;
+        };
         if is_http2 {
             let service = service_fn(move |request| {
                 let answering = handler(request, peer);
                 async move { Ok::<_, Infallible>(answering.await) }
             });
-            watcher.watch(self.http2.serve_connection(TokioIo::new(stream), service)).await?;
+            let mut connection = std::pin::pin!(self.http2.serve_connection(TokioIo::new(stream), service));
+            tokio::select! {
+                served = connection.as_mut() => served?,
+                () = closed => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await?;
+                }
+            }
             return Ok(());
         }
         let doorstep = Doorstep::new(stream);
@@ -331,12 +353,8 @@ impl Protocols {
                 Ok::<_, Infallible>(response)
             }
         });
-        // A connection may become something else (a WebSocket), which hyper-util's watcher does not know. So it is watched here: once the listener ends,
-        // it finishes its request and no other; an upgraded one is the handler's.
+        // It may become something else (a WebSocket, a tunnel), and is the handler's then.
         let mut connection = self.http1.serve_connection(TokioIo::new(doorstep), service).with_upgrades();
-        let closed = async {
-            let _ = closing.wait_for(|closing| *closing).await;
-        };
         let served = tokio::select! {
             served = &mut connection => served,
             () = closed => {
@@ -350,7 +368,6 @@ impl Protocols {
             (Ok(()), Some(doorstep)) => doorstep.finish().await?,
             (_, None) => {}
         }
-        drop(watcher);
         Ok(served?)
     }
 }

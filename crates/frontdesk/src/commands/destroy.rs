@@ -27,6 +27,13 @@ pub(crate) struct DestroyArguments {
     force: bool,
 }
 
+impl DestroyArguments {
+    /// The same with `--force`.
+    pub(crate) fn without_asking(self) -> DestroyArguments {
+        DestroyArguments { force: true, ..self }
+    }
+}
+
 /// Destroys.
 pub(crate) fn run(arguments: &DestroyArguments, settings: &Settings) -> anyhow::Result<()> {
     let mut project = Project::find()?;

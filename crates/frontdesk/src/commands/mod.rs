@@ -13,8 +13,11 @@ pub(crate) mod destroy;
 #[cfg(feature = "host")]
 pub(crate) mod doctor;
 #[cfg(feature = "host")]
+pub(crate) mod env;
+#[cfg(feature = "host")]
 pub(crate) mod eval;
 #[cfg(feature = "host")]
+pub(crate) mod exec;
 mod group_logs;
 #[cfg(feature = "deploy")]
 pub(crate) mod image;
