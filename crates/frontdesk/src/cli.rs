@@ -88,7 +88,8 @@ enum Command {
     /// Remove from AWS what `deploy` has put there
     #[cfg(feature = "deploy")]
     Undeploy(commands::undeploy::UndeployArguments),
-    /// Look for what is wrong, and say what to do about it
+    /// Look for what is wrong, say what to do about it, and with --fix do it
+    #[cfg(feature = "deploy")]
     Doctor(commands::doctor::DoctorArguments),
     /// The embedding model's files
     #[command(subcommand)]
@@ -101,6 +102,9 @@ enum Command {
     /// Print the reference page of all settings, as Markdown
     #[command(hide = true)]
     SettingsReference,
+    /// Print the page of AWS's operations that are served, as Markdown
+    #[command(hide = true)]
+    Compatibility,
 }
 
 impl Cli {
@@ -157,6 +161,7 @@ impl Command {
             Command::Deploy(arguments) => commands::deploy::run(&arguments, &load(Vec::new())?),
             #[cfg(feature = "deploy")]
             Command::Undeploy(arguments) => commands::undeploy::run(&arguments, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
             Command::Doctor(arguments) => commands::doctor::run(&arguments, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
             #[cfg(feature = "deploy")]
@@ -167,6 +172,10 @@ impl Command {
             }
             Command::SettingsReference => {
                 print!("{}", commands::settings_reference::page());
+                Ok(())
+            }
+            Command::Compatibility => {
+                print!("{}", commands::compatibility::page());
                 Ok(())
             }
         }

@@ -10,6 +10,8 @@ mod commands;
 mod control_client;
 #[cfg(feature = "deploy")]
 mod deployment;
+#[cfg(feature = "deploy")]
+mod diagnosis;
 #[cfg(feature = "host")]
 mod fetch;
 #[cfg(feature = "host")]

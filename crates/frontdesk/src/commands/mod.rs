@@ -5,12 +5,14 @@ pub(crate) mod agent;
 #[cfg(feature = "host")]
 pub(crate) mod ask;
 #[cfg(feature = "host")]
+pub(crate) mod compatibility;
+#[cfg(feature = "host")]
 pub(crate) mod configure;
 #[cfg(feature = "deploy")]
 pub(crate) mod deploy;
 #[cfg(feature = "host")]
 pub(crate) mod destroy;
-#[cfg(feature = "host")]
+#[cfg(feature = "deploy")]
 pub(crate) mod doctor;
 #[cfg(feature = "host")]
 pub(crate) mod eval;
