@@ -82,6 +82,9 @@ enum Command {
     Plans(commands::plans::PlansCommand),
     /// Say who used how much, exact to the moment; or extend a quota
     Usage(commands::usage::UsageArguments),
+    /// Write what a third party is handed for a key: how to call, an OpenAPI description, examples
+    #[cfg(feature = "deploy")]
+    Share(commands::share::ShareArguments),
     /// Put the same agent onto AWS, or bring it there up to date
     #[cfg(feature = "deploy")]
     Deploy(Box<commands::deploy::DeployArguments>),
@@ -157,6 +160,8 @@ impl Command {
             Command::Keys(arguments) => commands::keys::run(arguments, &load(Vec::new())?),
             Command::Plans(command) => commands::plans::run(command, &load(Vec::new())?),
             Command::Usage(arguments) => commands::usage::run(&arguments, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
+            Command::Share(arguments) => commands::share::run(&arguments, &load(Vec::new())?),
             #[cfg(feature = "deploy")]
             Command::Deploy(arguments) => commands::deploy::run(&arguments, &load(Vec::new())?),
             #[cfg(feature = "deploy")]

@@ -18,6 +18,8 @@ mod fetch;
 mod front_door;
 #[cfg(feature = "host")]
 mod function_logs;
+#[cfg(feature = "deploy")]
+mod handout;
 #[cfg(feature = "host")]
 mod host;
 #[cfg(feature = "host")]

@@ -44,6 +44,8 @@ pub(crate) mod plans;
 pub(crate) mod sessions;
 #[cfg(feature = "host")]
 pub(crate) mod settings_reference;
+#[cfg(feature = "deploy")]
+pub(crate) mod share;
 #[cfg(feature = "host")]
 pub(crate) mod status;
 #[cfg(feature = "host")]

@@ -2,7 +2,14 @@
 
 use frontdesk_deploy::call::operation::Operation;
 use frontdesk_deploy::call::service::{API_GATEWAY, IAM, LAMBDA, Service};
+use frontdesk_deploy::call::{Aws, Call, CallError, Element};
 use http::Method;
+use serde_json::Value;
+
+/// Lists longer than this are those of accounts that are not one desk's.
+const PAGES_MAX: usize = 20;
+/// API Gateway's largest page.
+pub(crate) const PAGE_ITEMS: &str = "500";
 
 const fn of(service: &'static Service, name: &'static str, verb: Method, path: &'static str) -> Operation {
     Operation { service, name, verb, path, action: None }
@@ -10,11 +17,12 @@ const fn of(service: &'static Service, name: &'static str, verb: Method, path: &
 
 macro_rules! operations {
     ($($constant:ident = $service:ident $name:literal $verb:ident $path:literal;)*) => {
-        $(pub(super) static $constant: Operation = of(&$service, $name, Method::$verb, $path);)*
+        $(pub(crate) static $constant: Operation = of(&$service, $name, Method::$verb, $path);)*
     };
 }
 
 operations! {
+    GET_REST_APIS = API_GATEWAY "GetRestApis" GET "/restapis";
     GET_REST_API = API_GATEWAY "GetRestApi" GET "/restapis/{id}";
     GET_STAGES = API_GATEWAY "GetStages" GET "/restapis/{id}/stages";
     UPDATE_STAGE = API_GATEWAY "UpdateStage" PATCH "/restapis/{id}/stages/{stage}";
@@ -39,6 +47,8 @@ operations! {
     DELETE_FUNCTION_CONCURRENCY = LAMBDA "DeleteFunctionConcurrency" DELETE "/2017-10-31/functions/{name}/concurrency";
     INVOKE = LAMBDA "Invoke" POST "/2015-03-31/functions/{name}/invocations";
 
+    LIST_ROLES = IAM "ListRoles" POST "/";
+    LIST_POLICY_VERSIONS = IAM "ListPolicyVersions" POST "/";
     LIST_ATTACHED_ROLE_POLICIES = IAM "ListAttachedRolePolicies" POST "/";
     LIST_ROLE_POLICIES = IAM "ListRolePolicies" POST "/";
     GET_ROLE_POLICY = IAM "GetRolePolicy" POST "/";
@@ -48,4 +58,54 @@ operations! {
     ATTACH_ROLE_POLICY = IAM "AttachRolePolicy" POST "/";
     PUT_ROLE_POLICY = IAM "PutRolePolicy" POST "/";
     CREATE_POLICY_VERSION = IAM "CreatePolicyVersion" POST "/";
+}
+
+pub(crate) fn is_absent(error: &CallError) -> bool {
+    error.refusal().is_some_and(|refusal| refusal.status == http::StatusCode::NOT_FOUND || refusal.code.starts_with("NoSuchEntity"))
+}
+
+pub(crate) async fn document(aws: &Aws, call: Call<'_>) -> Result<Value, CallError> {
+    aws.send(call).await?.json()
+}
+
+pub(crate) async fn xml(aws: &Aws, call: Call<'_>) -> Result<Element, CallError> {
+    aws.send(call).await?.xml()
+}
+
+/// All items of a list of API Gateway's.
+pub(crate) async fn pages(
+    aws: &Aws,
+    operation: &'static Operation,
+    path: &[(&'static str, &str)],
+    query: &[(&'static str, &str)],
+) -> Result<Vec<Value>, CallError> {
+    let (mut found, mut position) = (Vec::new(), None::<String>);
+    for _ in 0..PAGES_MAX {
+        let mut call = Call::new(operation, operation.name).parameter("limit", PAGE_ITEMS);
+        for (name, value) in path {
+            call = call.path(name, value);
+        }
+        for (name, value) in query {
+            call = call.parameter(name, *value);
+        }
+        if let Some(position) = &position {
+            call = call.parameter("position", position.as_str());
+        }
+        let page = document(aws, call).await?;
+        found.extend(items(&page).cloned());
+        position = page["position"].as_str().map(str::to_owned);
+        if position.is_none() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// `item` on the wire.
+pub(crate) fn items(page: &Value) -> impl Iterator<Item = &Value> {
+    page.get("item").or_else(|| page.get("items")).and_then(Value::as_array).into_iter().flatten()
+}
+
+pub(crate) fn text(document: &Value, name: &str) -> String {
+    document[name].as_str().unwrap_or_default().to_owned()
 }

@@ -10,7 +10,6 @@ pub(crate) struct Facts {
     pub(crate) account: String,
     pub(crate) region: String,
     pub(crate) api_id: String,
-    pub(crate) api_name: String,
     /// The stage that callers use.
     pub(crate) stage: String,
     pub(crate) stages: Vec<StageFacts>,

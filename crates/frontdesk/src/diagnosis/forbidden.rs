@@ -84,7 +84,7 @@ fn of_key(facts: &Facts, key: &KeyFacts) -> Finding {
 fn of_stage(facts: &Facts) -> Finding {
     let what = format!("Stage {}", facts.stage);
     if facts.stages.iter().any(|stage| stage.name == facts.stage) {
-        return Finding::good(what, format!("deployed, of {} ({})", facts.api_name, facts.api_id));
+        return Finding::good(what, format!("deployed, of the API {}", facts.api_id));
     }
     let said = "it does not exist, so every request gets 403";
     if facts.methods.is_empty() {

@@ -3,21 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
-use frontdesk_deploy::call::operation::Operation;
 use frontdesk_deploy::call::{Aws, Call, CallError, Element};
 use frontdesk_deploy::running::agent;
 use serde_json::{Value, json};
 
-use super::calls;
+use super::calls::{self, document, is_absent, items, pages, text, xml};
 use super::facts::{
     AgentFacts, Facts, FunctionFacts, IntegrationFacts, KeyFacts, Known, MethodFacts, PlanFacts, PolicyFacts, Probe, RoleFacts, StageFacts,
     name_of,
 };
 
-/// Lists longer than this are those of accounts that are not one desk's.
-const PAGES_MAX: usize = 20;
-/// API Gateway's largest page.
-const PAGE_ITEMS: &str = "500";
 /// A call that is turned away is told, not waited for: a policy that is not ours to read changes nothing.
 const POLICIES_READ_MAX: usize = 50;
 
@@ -52,7 +47,7 @@ pub(crate) async fn gather(aws: &Aws, wanted: &Wanted) -> anyhow::Result<Facts> 
     };
     let about = format!("API {}", wanted.api_id);
     let api = aws.send(Call::new(&calls::GET_REST_API, &about).path("id", &wanted.api_id)).await;
-    facts.api_name = text(&api.with_context(|| format!("failed to look at the API {}", wanted.api_id))?.json()?, "name");
+    api.with_context(|| format!("failed to look at the API {}", wanted.api_id))?;
     of_gateway(aws, wanted, &mut facts).await;
     of_functions(aws, &mut facts).await;
     of_roles(aws, &mut facts).await;
@@ -105,7 +100,7 @@ async fn of_gateway(aws: &Aws, wanted: &Wanted, facts: &mut Facts) {
         }
         let usage = Call::new(&calls::GET_USAGE, "usage").path("id", &plan.id);
         let usage = usage.parameter("startDate", wanted.today.as_str()).parameter("endDate", wanted.today.as_str());
-        match document(aws, usage.parameter("limit", PAGE_ITEMS)).await {
+        match document(aws, usage.parameter("limit", calls::PAGE_ITEMS)).await {
             Ok(usage) => plan.usage = used(&usage),
             Err(error) => facts.note(&format!("Usage of {}", plan.name), &error),
         }
@@ -379,56 +374,6 @@ async fn ask_functions(aws: &Aws, facts: &mut Facts, question: &str) {
 /// A refusal in the service's own words.
 fn said(error: &CallError) -> String {
     error.refusal().map_or_else(|| error.to_string(), |refusal| format!("{}: {}", refusal.code, refusal.message))
-}
-
-fn is_absent(error: &CallError) -> bool {
-    error.refusal().is_some_and(|refusal| refusal.status == http::StatusCode::NOT_FOUND || refusal.code.starts_with("NoSuchEntity"))
-}
-
-async fn document(aws: &Aws, call: Call<'_>) -> Result<Value, CallError> {
-    aws.send(call).await?.json()
-}
-
-async fn xml(aws: &Aws, call: Call<'_>) -> Result<Element, CallError> {
-    aws.send(call).await?.xml()
-}
-
-/// All items of a list of API Gateway's.
-async fn pages(
-    aws: &Aws,
-    operation: &'static Operation,
-    path: &[(&'static str, &str)],
-    query: &[(&'static str, &str)],
-) -> Result<Vec<Value>, CallError> {
-    let (mut found, mut position) = (Vec::new(), None::<String>);
-    for _ in 0..PAGES_MAX {
-        let mut call = Call::new(operation, operation.name).parameter("limit", PAGE_ITEMS);
-        for (name, value) in path {
-            call = call.path(name, value);
-        }
-        for (name, value) in query {
-            call = call.parameter(name, *value);
-        }
-        if let Some(position) = &position {
-            call = call.parameter("position", position.as_str());
-        }
-        let page = document(aws, call).await?;
-        found.extend(items(&page).cloned());
-        position = page["position"].as_str().map(str::to_owned);
-        if position.is_none() {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-/// `item` on the wire.
-fn items(page: &Value) -> impl Iterator<Item = &Value> {
-    page.get("item").or_else(|| page.get("items")).and_then(Value::as_array).into_iter().flatten()
-}
-
-fn text(document: &Value, name: &str) -> String {
-    document[name].as_str().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

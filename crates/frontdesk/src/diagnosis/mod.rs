@@ -4,7 +4,7 @@
 //! each; [`remedy`] mends. Nothing is mended that no issue has named, and nothing that may be meant as it is: that gets a command to paste.
 
 mod answers;
-mod calls;
+pub(crate) mod calls;
 mod facts;
 mod finding;
 mod forbidden;
@@ -14,7 +14,7 @@ mod permissions;
 pub(crate) mod remedy;
 mod timeouts;
 
-pub(crate) use facts::{Facts, Known, Probe};
+pub(crate) use facts::{Facts, Known, PlanFacts, Probe};
 pub(crate) use finding::{Finding, Verdict};
 pub(crate) use gather::{Wanted, gather};
 

@@ -258,7 +258,7 @@ fn patch(operations: &[(&str, &str, &str)]) -> Value {
 }
 
 /// A command of the aws CLI.
-fn aws_line(service: &str, words: &[&str], region: &str) -> String {
+pub(crate) fn aws_line(service: &str, words: &[&str], region: &str) -> String {
     let words = ["aws", service].into_iter().chain(words.iter().copied()).chain(["--region", region]);
     words.map(quoted).collect::<Vec<_>>().join(" ")
 }

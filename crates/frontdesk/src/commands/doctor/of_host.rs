@@ -14,7 +14,7 @@ use frontdesk_runtime::default_sandbox;
 use super::{DoctorArguments, look_and_mend};
 use crate::commands::{logs, moments};
 use crate::control_client::ControlClient;
-use crate::diagnosis::{Facts, Finding, Known, Probe, Wanted};
+use crate::diagnosis::{Facts, Finding, Known, Probe};
 use crate::host;
 use crate::run_file::RunFile;
 use crate::settings::Settings;
@@ -56,6 +56,8 @@ async fn of_host(arguments: &DoctorArguments, settings: &Settings) -> anyhow::Re
     findings.push(agent(&status));
 
     let aws = client.aws()?.with_retries(Retries { times_max: 1, ..Retries::default() });
+    let api = arguments.api.as_deref();
+    let wanted = super::super::of_host::wanted(&status, api, arguments.stage.as_deref(), arguments.question());
     let keys = client.list_keys().await.map(|list| list.keys).unwrap_or_default();
     let refused = refused(&run).await;
     let add = |facts: &mut Facts| {
@@ -63,26 +65,8 @@ async fn of_host(arguments: &DoctorArguments, settings: &Settings) -> anyhow::Re
         of_keys(facts, &keys);
         of_logs(facts, settings);
     };
-    findings.extend(look_and_mend(&aws, &wanted(arguments, &status, &run), Some(&client), arguments, add).await?);
+    findings.extend(look_and_mend(&aws, &wanted, Some(&client), arguments, add).await?);
     Ok(findings)
-}
-
-fn wanted(arguments: &DoctorArguments, status: &HostStatus, run: &RunFile) -> Wanted {
-    let account = status.agent_runtime_arn.split(':').nth(4).unwrap_or_default().to_owned();
-    let own = host::proxy_arn(&run.region, &account);
-    let api_id = arguments.api.clone().unwrap_or_else(|| status.rest_api_id.clone());
-    // `http://127.0.0.1:8000/prod/invoke`
-    let of_endpoint = || status.endpoint.rsplit('/').nth(1).map(str::to_owned);
-    let stage = arguments.stage.clone().or_else(|| (api_id == status.rest_api_id).then(of_endpoint).flatten());
-    Wanted {
-        account,
-        api_id,
-        stage,
-        own: Some((own, status.endpoint_agent_arn.clone())),
-        question: arguments.question(),
-        keys: None,
-        today: moments::today().to_string(),
-    }
 }
 
 /// What a host knows of its keys beside what API Gateway's documents hold.
