@@ -134,6 +134,10 @@ async fn a_stack_is_looked_at_by_the_commands_that_look_at_a_host() {
 
     let well = on_aws(&["doctor", "--no-question"]).await;
     assert!(well.succeeded && well.printed.contains("ok    Agent: READY"), "{}", well.printed);
+    let of_issues = ["opens prod by faq-desk-ThirdPartyUsagePlan", "faq-desk-proxy, which the gateway may call", ": may invoke "];
+    for said in of_issues {
+        assert!(well.printed.contains(said), "{said}: {}", well.printed);
+    }
     let alarm =
         ["cloudwatch", "set-alarm-state", "--alarm-name", "faq-desk-throttled", "--state-value", "ALARM", "--state-reason", "too many"];
     let mut set = vec!["--endpoint-url", &*moto.url];

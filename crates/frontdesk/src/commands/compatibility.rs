@@ -141,6 +141,6 @@ mod tests {
     #[test]
     fn lines_are_filled() {
         let text = filled(&vec!["Operation"; 40].join(", "));
-        assert!(text.lines().count() == 3 && text.lines().all(|line| line.len() <= 150), "{text}");
+        assert!(text.lines().count() == 4 && text.lines().all(|line| line.len() <= 150), "{text}");
     }
 }

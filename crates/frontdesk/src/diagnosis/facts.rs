@@ -4,6 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+/// By these names [`Facts::unread`] knows the lists.
+pub(super) const STAGES: &str = "Stages";
+pub(super) const METHODS: &str = "Methods";
+pub(super) const KEYS: &str = "Keys";
+pub(super) const PLANS: &str = "Usage plans";
+
+/// The name of a function's own policy among them.
+pub(super) fn policy_of(function: &str) -> String {
+    format!("Policy of {function}")
+}
+
 /// Everything that was read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
@@ -108,8 +119,9 @@ pub(crate) struct FunctionFacts {
     pub(crate) reserved_concurrency: Option<u64>,
     /// Who may call it; `None` where nobody has been let in.
     pub(crate) policy: Option<String>,
-    /// The agent that its environment names.
+    /// The agent that its environment names, and the endpoint of it.
     pub(crate) agent_arn: Option<String>,
+    pub(crate) agent_endpoint: String,
     /// What it says to a question, where it was asked one.
     pub(crate) probe: Option<Probe>,
 }
@@ -162,6 +174,16 @@ impl Facts {
     /// Whether the function of that name is the host itself.
     pub(crate) fn is_own(&self, function: &str) -> bool {
         self.own_function.as_ref().is_some_and(|own| own.ends_with(&format!(":function:{function}")))
+    }
+
+    /// Whether something could not be looked at, so that its absence says nothing.
+    pub(crate) fn is_unread(&self, what: &str) -> bool {
+        self.unread.iter().any(|(unread, _)| unread == what)
+    }
+
+    /// Whether the stage that callers use is there; `None` where that could not be looked at.
+    pub(crate) fn has_stage(&self) -> Option<bool> {
+        (!self.is_unread(STAGES)).then(|| self.stages.iter().any(|stage| stage.name == self.stage))
     }
 
     /// The functions that were found.

@@ -1,8 +1,9 @@
 //! Issue 1, 403 Forbidden: from the key to the function, the first thing that is not as it must be.
 
 use frontdesk_aws::policy::{Admission, Context, Policy, Requester, admit};
+use serde_json::{Value, json};
 
-use super::facts::{Facts, FunctionFacts, KeyFacts, Known, MethodFacts, PlanFacts};
+use super::facts::{Facts, FunctionFacts, KEYS, KeyFacts, Known, METHODS, MethodFacts, PLANS, PlanFacts, policy_of};
 use super::finding::{Finding, Verdict};
 use super::remedy;
 
@@ -10,15 +11,22 @@ const ISSUE: u8 = 1;
 /// Who calls functions for an API.
 const GATEWAY: &str = "apigateway.amazonaws.com";
 
+/// The members of a statement in a resource's policy.
+const STATEMENT_MEMBERS: [&str; 9] =
+    ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
+
 /// In the guide's order.
 pub(super) fn examine(facts: &Facts, wanted_key: Option<&str>) -> Vec<Finding> {
     let mut findings = of_keys(facts, wanted_key);
-    findings.push(of_stage(facts));
+    findings.extend(of_stage(facts));
     findings.extend(facts.methods.iter().flat_map(|method| of_method(facts, method)));
     findings.into_iter().map(|finding| finding.of(ISSUE)).collect()
 }
 
 fn of_keys(facts: &Facts, wanted: Option<&str>) -> Vec<Finding> {
+    if facts.is_unread(KEYS) || facts.is_unread(PLANS) {
+        return Vec::new();
+    }
     if facts.keys.is_empty() {
         let said = "there is none, so nobody comes in: `frontdesk keys create NAME --usage-plan PLAN` makes one";
         return vec![Finding::bad("Keys", said)];
@@ -74,29 +82,31 @@ fn of_key(facts: &Facts, key: &KeyFacts) -> Finding {
     }
     let said =
         format!("its usage plan {} does not open the stage {} of {}, so its holder gets 403", its[0].name, facts.stage, facts.api_id);
-    match (its.as_slice(), facts.stages.iter().any(|stage| stage.name == facts.stage)) {
+    match (its.as_slice(), facts.has_stage().unwrap_or(true)) {
         ([plan], true) => Finding::bad(what, said).mended_by([remedy::open_stage(facts, plan)]),
         ([_], false) => Finding::bad(what, format!("{said}; there is no such stage yet")),
         _ => Finding::bad(what, format!("{said}; nor do its others")),
     }
 }
 
-fn of_stage(facts: &Facts) -> Finding {
+fn of_stage(facts: &Facts) -> Option<Finding> {
     let what = format!("Stage {}", facts.stage);
-    if facts.stages.iter().any(|stage| stage.name == facts.stage) {
-        return Finding::good(what, format!("deployed, of the API {}", facts.api_id));
+    if facts.has_stage()? {
+        return Some(Finding::good(what, format!("deployed, of the API {}", facts.api_id)));
     }
     let said = "it does not exist, so every request gets 403";
     if facts.methods.is_empty() {
-        return Finding::bad(what, format!("{said}; the API has no method that could be deployed either"));
+        let said =
+            if facts.is_unread(METHODS) { said.to_owned() } else { format!("{said}; the API has no method that could be deployed either") };
+        return Some(Finding::bad(what, said));
     }
-    match facts.methods.iter().find(|method| method.integration.is_none()) {
+    Some(match facts.methods.iter().find(|method| method.integration.is_none()) {
         Some(method) => {
             let said = format!("{said}; nothing can be deployed before {} {} has an integration", method.verb, method.path);
             Finding::bad(what, said)
         }
         None => Finding::bad(what, said).mended_by([remedy::deploy(facts)]),
-    }
+    })
 }
 
 fn of_method(facts: &Facts, method: &MethodFacts) -> Vec<Finding> {
@@ -152,7 +162,7 @@ fn without_integration(facts: &Facts, method: &MethodFacts, what: String) -> Fin
     };
     let mut steps = vec![remedy::integrate(facts, method, arn)];
     // What a stage serves is its deployment, which an edit does not change.
-    if facts.stages.iter().any(|stage| stage.name == facts.stage) {
+    if facts.has_stage().unwrap_or(false) {
         steps.push(remedy::deploy(facts));
     }
     Finding::bad(what, said).mended_by(steps)
@@ -160,6 +170,9 @@ fn without_integration(facts: &Facts, method: &MethodFacts, what: String) -> Fin
 
 fn may_be_called(facts: &Facts, method: &MethodFacts, function: &FunctionFacts, what: String) -> Finding {
     let by_role = method.integration.as_ref().and_then(|integration| integration.credentials.as_ref());
+    if facts.is_unread(&policy_of(&function.name)) {
+        return Finding::lacking(what, format!("leads to {}; whether the gateway may call it is not known", function.name));
+    }
     if by_role.is_some() || lets_gateway_in(facts, function, method, &facts.stage) {
         return Finding::good(what, format!("leads to {}, which the gateway may call", function.name));
     }
@@ -168,7 +181,16 @@ fn may_be_called(facts: &Facts, method: &MethodFacts, function: &FunctionFacts, 
 }
 
 fn lets_gateway_in(facts: &Facts, function: &FunctionFacts, method: &MethodFacts, stage: &str) -> bool {
-    let Some(policy) = function.policy.as_deref().and_then(|policy| Policy::parse_resource_based(policy).ok()) else { return false };
+    let document: Value = function.policy.as_deref().and_then(|policy| serde_json::from_str(policy).ok()).unwrap_or_default();
+    let statements = document["Statement"].as_array().into_iter().flatten().cloned().map(|mut statement| {
+        // A stand-in for AWS writes members that IAM does not know.
+        if let Some(members) = statement.as_object_mut() {
+            members.retain(|name, _| STATEMENT_MEMBERS.contains(&name.as_str()));
+        }
+        statement
+    });
+    let document = json!({ "Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>() });
+    let Ok(policy) = Policy::parse_resource_based(&document.to_string()) else { return false };
     let context = Context::new().with("aws:SourceArn", facts.method_arn(method, stage)).with("aws:SourceAccount", facts.account.as_str());
     let admission = admit(&policy, Requester::Service(GATEWAY), "lambda:InvokeFunction", &function.arn, &context);
     admission == Admission::Named
@@ -289,6 +311,35 @@ mod tests {
         check(|it| function(it).policy = None, "does not let the gateway call it", "add-permission --function-name proxy");
         check(|it| function(it).reserved_concurrency = Some(0), "never run", "delete-function-concurrency --function-name proxy");
         check(|it| function(it).last_update = "Failed".to_owned(), "last update Failed", "");
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_is_not_called_absent() {
+        let unread = |it: &mut Facts, what: &str| it.unread.push((what.to_owned(), "403".to_owned()));
+        check(
+            |it| {
+                it.stages.clear();
+                unread(it, "Stages")
+            },
+            "",
+            "",
+        );
+        check(
+            |it| {
+                it.keys.clear();
+                unread(it, "Keys")
+            },
+            "",
+            "",
+        );
+        check(
+            |it| {
+                function(it).policy = None;
+                unread(it, "Policy of proxy")
+            },
+            "",
+            "",
+        );
     }
 
     #[test]

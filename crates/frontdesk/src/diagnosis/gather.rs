@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::calls::{self, document, is_absent, items, pages, text, xml};
 use super::facts::{
-    AgentFacts, Facts, FunctionFacts, IntegrationFacts, KeyFacts, Known, MethodFacts, PlanFacts, PolicyFacts, Probe, RoleFacts, StageFacts,
-    name_of,
+    AgentFacts, Facts, FunctionFacts, IntegrationFacts, KEYS, KeyFacts, Known, METHODS, MethodFacts, PLANS, PlanFacts, PolicyFacts, Probe,
+    RoleFacts, STAGES, StageFacts, name_of, policy_of,
 };
 
 /// A call that is turned away is told, not waited for: a policy that is not ours to read changes nothing.
@@ -70,7 +70,7 @@ async fn of_gateway(aws: &Aws, wanted: &Wanted, facts: &mut Facts) {
     let stages = document(aws, Call::new(&calls::GET_STAGES, "stages").path("id", id)).await;
     match stages {
         Ok(stages) => facts.stages = items(&stages).map(stage).collect(),
-        Err(error) => facts.note("Stages", &error),
+        Err(error) => facts.note(STAGES, &error),
     }
     facts.stage = match (&wanted.stage, facts.stages.as_slice()) {
         (Some(stage), _) => stage.clone(),
@@ -79,18 +79,18 @@ async fn of_gateway(aws: &Aws, wanted: &Wanted, facts: &mut Facts) {
     };
     match pages(aws, &calls::GET_RESOURCES, &[("id", id)], &[("embed", "methods")]).await {
         Ok(resources) => facts.methods = resources.iter().flat_map(methods).collect(),
-        Err(error) => facts.note("Methods", &error),
+        Err(error) => facts.note(METHODS, &error),
     }
     match pages(aws, &calls::GET_API_KEYS, &[], &[]).await {
         Ok(keys) => {
             facts.keys = keys.iter().map(key).collect();
             facts.keys.retain(|key| wanted.keys.as_ref().is_none_or(|wanted| wanted.contains(&key.id)));
         }
-        Err(error) => facts.note("Keys", &error),
+        Err(error) => facts.note(KEYS, &error),
     }
     match pages(aws, &calls::GET_USAGE_PLANS, &[], &[]).await {
         Ok(plans) => facts.plans = plans.iter().map(plan).collect(),
-        Err(error) => facts.note("Usage plans", &error),
+        Err(error) => facts.note(PLANS, &error),
     }
     let mut plans = std::mem::take(&mut facts.plans);
     for plan in &mut plans {
@@ -185,7 +185,7 @@ async fn of_functions(aws: &Aws, facts: &mut Facts) {
                 match document(aws, Call::new(&calls::GET_POLICY, &what).path("name", &name)).await {
                     Ok(policy) => function.policy = policy["Policy"].as_str().map(str::to_owned),
                     Err(error) if is_absent(&error) => {}
-                    Err(error) => facts.note(&format!("Policy of {name}"), &error),
+                    Err(error) => facts.note(&policy_of(&name), &error),
                 }
                 Known::Is(function)
             }
@@ -203,6 +203,7 @@ fn function(document: &Value) -> FunctionFacts {
     let configuration = &document["Configuration"];
     // `AGENT_ARN` in the guide's; whatever the name, only an agent has such an ARN.
     let variables = configuration["Environment"]["Variables"].as_object().into_iter().flat_map(serde_json::Map::values);
+    let qualifier = configuration["Environment"]["Variables"]["AGENT_RUNTIME_QUALIFIER"].as_str();
     let is_agent = |value: &str| value.starts_with("arn:aws:bedrock-agentcore:") && value.contains(":runtime/");
     let reason = ["StateReason", "LastUpdateStatusReason"].into_iter().find_map(|name| configuration[name].as_str());
     FunctionFacts {
@@ -215,6 +216,7 @@ fn function(document: &Value) -> FunctionFacts {
         reason: reason.unwrap_or_default().to_owned(),
         reserved_concurrency: document["Concurrency"]["ReservedConcurrentExecutions"].as_u64(),
         policy: None,
+        agent_endpoint: qualifier.unwrap_or("DEFAULT").to_owned(),
         agent_arn: variables.filter_map(Value::as_str).find(|value| is_agent(value)).map(str::to_owned),
         probe: None,
     }

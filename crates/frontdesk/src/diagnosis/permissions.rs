@@ -1,5 +1,7 @@
 //! Issue 3, "not authorized to perform bedrock-agentcore:InvokeAgentRuntime": the policies of the role in whose name a function signs.
 
+use std::collections::BTreeSet;
+
 use frontdesk_aws::policy::{Context, Decision, Policy, evaluate};
 use serde_json::{Value, json};
 
@@ -14,7 +16,11 @@ const POLICY_NAME: &str = "InvokeAgentRuntime";
 
 /// A finding for each function that is called and names an agent.
 pub(super) fn examine(facts: &Facts) -> Vec<Finding> {
-    facts.called_functions().into_iter().filter_map(|function| of_function(facts, function)).map(|finding| finding.of(ISSUE)).collect()
+    let mut seen = BTreeSet::new();
+    // Several functions may sign in the name of one role.
+    let is_new = |function: &&FunctionFacts| seen.insert((function.role_arn.clone(), function.agent_arn.clone()));
+    let functions = facts.called_functions().into_iter().filter(is_new);
+    functions.filter_map(|function| of_function(facts, function)).map(|finding| finding.of(ISSUE)).collect()
 }
 
 fn of_function(facts: &Facts, function: &FunctionFacts) -> Option<Finding> {
@@ -22,7 +28,7 @@ fn of_function(facts: &Facts, function: &FunctionFacts) -> Option<Finding> {
     let role = name_of(&function.role_arn);
     let what = format!("Role {role}");
     match facts.roles.get(role)? {
-        Known::Is(role) => Some(of_role(facts, role, agent_arn, what)),
+        Known::Is(role) => Some(of_role(facts, role, (agent_arn, &function.agent_endpoint), what)),
         Known::Absent => {
             let said = format!("{} signs in its name, and it does not exist: `aws iam create-role` makes it", function.name);
             Some(Finding::bad(what, said))
@@ -31,9 +37,10 @@ fn of_function(facts: &Facts, function: &FunctionFacts) -> Option<Finding> {
     }
 }
 
-fn of_role(facts: &Facts, role: &RoleFacts, agent_arn: &str, what: String) -> Finding {
+fn of_role(facts: &Facts, role: &RoleFacts, agent: (&str, &str), what: String) -> Finding {
+    let (agent_arn, _) = agent;
     let documents: Vec<&Value> = role.policies.iter().map(|policy| &policy.document).collect();
-    match decide(facts, &documents, agent_arn) {
+    match decide(facts, &documents, agent) {
         Decision::Allowed => return Finding::good(what, format!("may invoke {}", name_of(agent_arn))),
         Decision::ExplicitDeny => {
             let said = format!("a policy of its own denies {ACTION} on {agent_arn}: whoever wrote that has to take it away");
@@ -55,7 +62,7 @@ fn of_role(facts: &Facts, role: &RoleFacts, agent_arn: &str, what: String) -> Fi
     let fitting: Vec<&String> = facts
         .loose_policies
         .iter()
-        .filter(|(_, document)| decide(facts, &[document], agent_arn) == Decision::Allowed)
+        .filter(|(_, document)| decide(facts, &[document], agent) == Decision::Allowed)
         .map(|(arn, _)| arn)
         .collect();
     match fitting.as_slice() {
@@ -75,9 +82,9 @@ fn is_ours(policy: &PolicyFacts) -> bool {
 }
 
 /// A call is for the runtime and for its endpoint. AWS wants both allowed, a host one of them.
-fn decide(facts: &Facts, documents: &[&Value], agent_arn: &str) -> Decision {
+fn decide(facts: &Facts, documents: &[&Value], (agent_arn, endpoint): (&str, &str)) -> Decision {
     let policies: Vec<Policy> = documents.iter().filter_map(|document| Policy::parse(&document.to_string()).ok()).collect();
-    let endpoint = format!("{agent_arn}/runtime-endpoint/DEFAULT");
+    let endpoint = format!("{agent_arn}/runtime-endpoint/{endpoint}");
     let decisions = [agent_arn, &endpoint].map(|resource| evaluate(&policies, ACTION, resource, &Context::new()));
     if decisions.contains(&Decision::ExplicitDeny) {
         return Decision::ExplicitDeny;
@@ -184,9 +191,9 @@ mod tests {
     fn a_widened_policy_allows_the_agent_and_keeps_what_it_allowed() {
         let before = policy("Allow", "arn:aws:bedrock-agentcore:us-east-1:111122223333:runtime/other/*");
         let after = widened(&before, AGENT);
-        assert_eq!(decide(&Facts::default(), &[&after], AGENT), Decision::Allowed);
+        assert_eq!(decide(&Facts::default(), &[&after], (AGENT, "DEFAULT")), Decision::Allowed);
         assert_eq!(after["Statement"][0], before["Statement"]);
         let other = "arn:aws:bedrock-agentcore:us-east-1:111122223333:runtime/third-0123456789";
-        assert_eq!(decide(&Facts::default(), &[&after], other), Decision::ImplicitDeny);
+        assert_eq!(decide(&Facts::default(), &[&after], (other, "DEFAULT")), Decision::ImplicitDeny);
     }
 }

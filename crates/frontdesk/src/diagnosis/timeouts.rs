@@ -26,7 +26,7 @@ fn of_method(facts: &Facts, method: &MethodFacts) -> Vec<Finding> {
     if waits_ms < ANSWER_MS {
         let said = format!("the gateway waits {waits_ms} ms, and an agent's answer may take {ANSWER_MS}: callers get 504");
         let mut steps = vec![remedy::set_integration_timeout(facts, method, INTEGRATION_MS_MAX)];
-        if facts.stages.iter().any(|stage| stage.name == facts.stage) {
+        if facts.has_stage().unwrap_or(false) {
             steps.push(remedy::deploy(facts));
         }
         return vec![Finding::bad(what, said).mended_by(steps)];

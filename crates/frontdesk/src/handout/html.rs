@@ -22,8 +22,10 @@ figure { margin: 1rem 0; }
 figcaption { color: var(--soft); font-size: .85rem; }
 .wide { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; }
-th, td { padding: .4rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; overflow-wrap: normal; }
-td code { white-space: nowrap; }
+th, td { padding: .4rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+td { overflow-wrap: anywhere; }
+td:first-child { overflow-wrap: normal; }
+@media (min-width: 40rem) { td code { white-space: nowrap; } }
 ";
 
 /// The page.
