@@ -79,6 +79,8 @@ pub enum Seeded {
     AgentRuntime,
     /// The first API key.
     ApiKey,
+    /// Not seeded: the ARN of the role that API Gateway's account settings name; empty where it was taken away.
+    AccountLogRole,
 }
 
 impl Seeded {
@@ -90,6 +92,7 @@ impl Seeded {
             Seeded::UsagePlanSettings => "usage_plan_settings",
             Seeded::AgentRuntime => "agent_runtime",
             Seeded::ApiKey => "api_key",
+            Seeded::AccountLogRole => "account_log_role",
         }
     }
 }
