@@ -11,7 +11,7 @@ use crate::settings::Settings;
 /// The flags of `doctor`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit code: 0 when nothing is bad, or all of it has been mended; 1 when something bad is left, or nothing could be looked at."
+    after_help = "Exit code: 0 when nothing is bad, or all of it has been mended; 1 when something bad is left, or the API could not be looked at at all."
 )]
 pub(crate) struct DoctorArguments {
     #[command(flatten)]

@@ -48,6 +48,12 @@ fn of_role(facts: &Facts, role: &RoleFacts, agent: (&str, &str), what: String) -
         }
         Decision::ImplicitDeny => {}
     }
+    let is_unclear = |policy: &&PolicyFacts| Policy::parse(&policy.document.to_string()).is_err();
+    if let Some(unclear) = role.policies.iter().find(is_unclear) {
+        let name = name_of(&unclear.name);
+        let said = format!("its policy {name} could not be understood, so whether it may invoke {} is not known", name_of(agent_arn));
+        return Finding::lacking(what, said);
+    }
     // Too narrow, before not there: a policy that speaks of the action was meant to allow it.
     if let Some(narrow) = role.policies.iter().find(|policy| is_ours(policy) && statements(&policy.document).any(speaks_of_it)) {
         let said = format!("its policy {} allows {ACTION}, but not on {agent_arn}: callers get 403", name_of(&narrow.name));
@@ -182,6 +188,8 @@ mod tests {
         check(&[(LOOSE, true, narrow.clone())], &[], (Verdict::Bad, "but not on", "create-policy-version --policy-arn"));
         check(&[("own", false, narrow)], &[], (Verdict::Bad, "but not on", "put-role-policy --role-name proxy-role --policy-name own"));
         check(&[("own", false, policy("Allow", "*")), ("no", false, policy("Deny", "*"))], &[], (Verdict::Bad, "denies", ""));
+        check(&[("own", false, json!("no JSON"))], &[], (Verdict::Lacking, "could not be understood", ""));
+        check(&[("odd", false, Value::Null), ("own", false, policy("Allow", "*"))], &[], (Verdict::Good, "may invoke", ""));
         // AWS's own are not touched.
         let of_aws = "arn:aws:iam::aws:policy/Some";
         check(&[(of_aws, true, policy("Allow", "arn:aws:bedrock-agentcore:::other"))], &[], (Verdict::Bad, "no policy of its own", &make));
