@@ -4,14 +4,11 @@ The environment names the host: AWS_ENDPOINT_URL and AWS credentials for the con
 FRONTDESK for the executable. The argument names the part to play.
 """
 
-import http.server
 import io
 import json
 import os
-import socketserver
 import subprocess
 import sys
-import threading
 import zipfile
 
 import boto3
@@ -27,6 +24,7 @@ ONCE = Config(retries={"total_max_attempts": 1}, read_timeout=120)
 api = boto3.client("apigateway", config=ONCE)
 functions = boto3.client("lambda", config=ONCE)
 iam = boto3.client("iam", config=ONCE)
+MOODY = os.path.join(os.path.dirname(__file__), "moody_agent.py")
 QUESTION = {"prompt": "How do I activate roaming?"}
 # The commands are pasted as they are printed, so `frontdesk` has to be on the path.
 PATHS = os.pathsep.join([os.path.dirname(os.environ["FRONTDESK"]), os.environ["PATH"]])
@@ -140,33 +138,16 @@ def forbidden():
     expect(f"the host's own API ({everybody.stdout})", everybody.returncode, 0)
 
 
-class Slow(http.server.BaseHTTPRequestHandler):
-    """Takes longer than the gateway is to wait."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.server.never.wait(1)
-        self.send_response(200)
-        self.send_header("content-length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_):
-        pass
-
-
-class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    daemon_threads = True
-    never = threading.Event()
+def straight_to(name, path, **variables):
+    """An API with AgentCore behind its method, and the moody agent there."""
+    arn = launch("moody", agent=MOODY, environment=variables)["agentRuntimeArn"]
+    uri = f"https://bedrock-agentcore.{REGION}.amazonaws.com/runtimes/{requests.utils.quote(arn, safe='')}/invocations?qualifier=DEFAULT"
+    return Front(name, path, type="HTTP_PROXY", uri=uri, credentials=f"arn:aws:iam::{ACCOUNT}:role/frontdesk/FrontdeskGatewayRole")
 
 
 def late():
     """Issue 2: the gateway's timeout, then the function's."""
-    backend = Server(("127.0.0.1", 0), Slow)
-    threading.Thread(target=backend.serve_forever, daemon=True).start()
-    front = Front("late", "slow", type="HTTP_PROXY", uri=f"http://127.0.0.1:{backend.server_port}/")
+    front = straight_to("late", "slow", MOOD="slow")
 
     def hurry():
         short = [{"op": "replace", "path": "/timeoutInMillis", "value": "100"}]
@@ -176,7 +157,10 @@ def late():
     is_mended("a gateway that does not wait", front, hurry, 2, "the gateway waits 100 ms", 504)
 
     source = "import time\ndef handler(event, context):\n    time.sleep(2)\n    return {'statusCode': 200, 'body': '{}'}\n"
-    arn = a_function("sleeper", source, a_role("sleeper-role"), 20)
+    role = a_role("sleeper-role")
+    allowed = {"Effect": "Allow", "Action": "bedrock-agentcore:InvokeAgentRuntime", "Resource": "*"}
+    iam.put_role_policy(RoleName="sleeper-role", PolicyName="invoke", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
+    arn = a_function("sleeper", source, role, 20, AGENT_ARN=os.environ["AGENT_ARN"])
     front = Front("sleepy", "invoke", type="AWS_PROXY", uri=function_uri(arn))
     let_in(front, "sleeper")
 
@@ -295,18 +279,14 @@ def too_many():
 
 def otherwise():
     """Issue 5: an answer that is not what was expected, and one that does not come."""
-    agent = os.path.join(os.path.dirname(__file__), "moody_agent.py")
-    arn = launch("moody", agent=agent)["agentRuntimeArn"]
-    uri = f"https://bedrock-agentcore.{REGION}.amazonaws.com/runtimes/{requests.utils.quote(arn, safe='')}/invocations?qualifier=DEFAULT"
-    role = f"arn:aws:iam::{ACCOUNT}:role/frontdesk/FrontdeskGatewayRole"
-    front = Front("moody", "ask", type="HTTP_PROXY", uri=uri, credentials=role)
+    front = straight_to("moody", "ask")
 
     def call():
         answer = front.call()
         return answer.status_code if answer.status_code != 200 or answer.text.startswith("{") else "no JSON"
 
     def in_mood(mood):
-        launch("moody", agent=agent, environment={"MOOD": mood})
+        launch("moody", agent=MOODY, environment={"MOOD": mood})
         if call() == 200:
             sys.exit(f"the new version is not served yet: {mood}")
 

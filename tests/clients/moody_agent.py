@@ -1,9 +1,10 @@
-"""An agent for the doctor's test: the variable MOOD says whether it answers as third parties are promised, otherwise, or not at all."""
+"""An agent for the doctor's test: the variable MOOD says whether it answers as third parties are promised, slowly, otherwise, or not at all."""
 
 import http.server
 import json
 import os
 import sys
+import threading
 
 
 class Agent(http.server.BaseHTTPRequestHandler):
@@ -19,6 +20,8 @@ class Agent(http.server.BaseHTTPRequestHandler):
         if mood == "gone":
             print("these are my last words", file=sys.stderr, flush=True)
             os._exit(3)
+        if mood == "slow":
+            threading.Event().wait(1)
         self.answer("no JSON at all" if mood == "plain" else json.dumps({"result": asked["prompt"]}))
 
     def answer(self, text):

@@ -186,6 +186,12 @@ impl Facts {
         (!self.is_unread(STAGES)).then(|| self.stages.iter().any(|stage| stage.name == self.stage))
     }
 
+    /// Whether an agent answers behind an integration, so far as can be seen.
+    pub(crate) fn leads_to_agent(&self, integration: &IntegrationFacts) -> bool {
+        let Some(name) = self.function_of(integration) else { return integration.uri.contains("/runtimes/") };
+        self.is_own(&name) || self.functions().any(|function| function.name == name && function.agent_arn.is_some())
+    }
+
     /// The functions that were found.
     pub(crate) fn functions(&self) -> impl Iterator<Item = &FunctionFacts> {
         self.functions.values().filter_map(|function| match function {

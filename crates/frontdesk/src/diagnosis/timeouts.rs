@@ -23,13 +23,15 @@ fn of_method(facts: &Facts, method: &MethodFacts) -> Vec<Finding> {
     let Some(integration) = method.integration.as_ref().filter(|integration| integration.kind != "MOCK") else { return Vec::new() };
     let what = format!("Timeout of {} {}", method.verb, method.path);
     let waits_ms = integration.timeout_ms;
+    // Before another backend a short wait may be meant.
+    let judged = |what, said| if facts.leads_to_agent(integration) { Finding::bad(what, said) } else { Finding::lacking(what, said) };
     if waits_ms < ANSWER_MS {
         let said = format!("the gateway waits {waits_ms} ms, and an agent's answer may take {ANSWER_MS}: callers get 504");
         let mut steps = vec![remedy::set_integration_timeout(facts, method, INTEGRATION_MS_MAX)];
         if facts.has_stage().unwrap_or(false) {
             steps.push(remedy::deploy(facts));
         }
-        return vec![Finding::bad(what, said).mended_by(steps)];
+        return vec![judged(what, said).mended_by(steps)];
     }
     let good = Finding::good(what, format!("the gateway waits {waits_ms} ms"));
     let name = facts.function_of(integration);
@@ -44,7 +46,7 @@ fn of_method(facts: &Facts, method: &MethodFacts) -> Vec<Finding> {
             function.timeout_s,
             ANSWER_MS / 1000
         );
-        Finding::bad(what, said).mended_by([raise])
+        judged(what, said).mended_by([raise])
     } else if ends_ms > waits_ms {
         let said = format!(
             "it may run {} s, and the gateway waits {waits_ms} ms: what is late is paid for, after its caller got 504",
@@ -81,7 +83,7 @@ mod tests {
     use super::super::finding::Verdict;
     use super::*;
 
-    fn check(waits_ms: u64, function_s: u64, expected: &[(Verdict, &str)]) {
+    fn check(waits_ms: u64, function_s: u64, is_agent_s: bool, expected: &[(Verdict, &str)]) {
         let integration = IntegrationFacts {
             kind: "AWS_PROXY".to_owned(),
             uri: "arn:aws:apigateway:r:lambda:path/2015-03-31/functions/arn:aws:lambda:r:1:function:f/invocations".to_owned(),
@@ -90,7 +92,8 @@ mod tests {
         };
         let method =
             MethodFacts { path: "/invoke".to_owned(), verb: "POST".to_owned(), integration: Some(integration), ..MethodFacts::default() };
-        let function = FunctionFacts { name: "f".to_owned(), timeout_s: function_s, ..FunctionFacts::default() };
+        let agent_arn = is_agent_s.then(|| "arn".to_owned());
+        let function = FunctionFacts { name: "f".to_owned(), timeout_s: function_s, agent_arn, ..FunctionFacts::default() };
         let facts = Facts { methods: vec![method], functions: [("f".to_owned(), Known::Is(function))].into(), ..Facts::default() };
         let found = examine(&facts);
         assert_eq!(found.len(), expected.len(), "{found:#?}");
@@ -102,12 +105,15 @@ mod tests {
 
     #[test]
     fn timeouts_fit_into_each_other() {
-        check(29_000, 28, &[(Verdict::Good, ""), (Verdict::Good, "")]);
-        check(29_000, 3, &[(Verdict::Good, ""), (Verdict::Bad, "update-function-configuration --function-name f --timeout 28")]);
+        check(29_000, 28, true, &[(Verdict::Good, ""), (Verdict::Good, "")]);
+        check(29_000, 3, true, &[(Verdict::Good, ""), (Verdict::Bad, "update-function-configuration --function-name f --timeout 28")]);
         // The guide's own 60 s: they work, and are paid for when nobody reads the answer any more.
-        check(29_000, 60, &[(Verdict::Good, ""), (Verdict::Lacking, "--timeout 28")]);
-        check(2_000, 60, &[(Verdict::Bad, "path=/timeoutInMillis,value=29000")]);
-        check(900_000, 900, &[(Verdict::Good, ""), (Verdict::Good, "")]);
+        check(29_000, 60, true, &[(Verdict::Good, ""), (Verdict::Lacking, "--timeout 28")]);
+        check(2_000, 60, true, &[(Verdict::Bad, "path=/timeoutInMillis,value=29000")]);
+        // Nobody says that an agent is behind it.
+        check(2_000, 1, false, &[(Verdict::Lacking, "path=/timeoutInMillis,value=29000")]);
+        check(29_000, 1, false, &[(Verdict::Good, ""), (Verdict::Lacking, "--timeout 28")]);
+        check(900_000, 900, true, &[(Verdict::Good, ""), (Verdict::Good, "")]);
     }
 
     #[test]
