@@ -84,19 +84,26 @@ async fn every_shell_block_works() {
     assert!(ran_blocks >= 3, "only {ran_blocks} blocks were run: are they marked as not to be run?");
 }
 
+/// A page must be what a command prints; `FRONTDESK_TEST_UPDATE=1` writes it anew.
+async fn check_page(page: &str, command: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = Setup::new(env!("CARGO_BIN_EXE_frontdesk")).run(folder.path(), &[command]).await;
+    let path = repository().join(page);
+    if std::env::var_os("FRONTDESK_TEST_UPDATE").is_some() {
+        std::fs::write(&path, &ran.stdout).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == ran.stdout, "{page} is not what `frontdesk {command}` prints; FRONTDESK_TEST_UPDATE=1 writes it anew");
+}
+
 #[tokio::test]
 async fn the_settings_page_is_the_programs_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let ran = Setup::new(env!("CARGO_BIN_EXE_frontdesk")).run(folder.path(), &["settings-reference"]).await;
-    let page = repository().join("docs/settings.md");
-    if std::env::var_os("FRONTDESK_TEST_UPDATE").is_some() {
-        std::fs::write(&page, &ran.stdout).unwrap();
-    }
-    let written = std::fs::read_to_string(&page).unwrap_or_default();
-    assert!(
-        written == ran.stdout,
-        "docs/settings.md is not what `frontdesk settings-reference` prints; FRONTDESK_TEST_UPDATE=1 writes it anew"
-    );
+    check_page("docs/settings.md", "settings-reference").await;
+}
+
+#[tokio::test]
+async fn the_compatibility_page_is_the_programs_own() {
+    check_page("docs/compatibility.md", "compatibility").await;
 }
 
 #[test]

@@ -18,7 +18,9 @@ from botocore.config import Config
 from checks import expect, logged, refused
 
 REGION = os.environ["AWS_DEFAULT_REGION"]
-ROLE = "arn:aws:iam::000000000000:role/of-function"
+TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+TRUSTING = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})
+ROLE = boto3.client("iam").create_role(RoleName="of-function", AssumeRolePolicyDocument=TRUSTING)["Role"]["Arn"]
 functions = boto3.client("lambda", config=Config(retries={"total_max_attempts": 1}, read_timeout=300))
 
 SOURCE = """

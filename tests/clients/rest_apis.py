@@ -95,6 +95,14 @@ def method(api_id, resource_id, verb, key=False, **integration):
     return api.put_integration(restApiId=api_id, resourceId=resource_id, httpMethod=verb, **integration)
 
 
+def let_stages_log():
+    """Gives the account the role without which API Gateway lets no stage log."""
+    trust = {"Effect": "Allow", "Principal": {"Service": "apigateway.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = boto3.client("iam").create_role(RoleName="gateway-logs", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    api.update_account(patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": role}])
+
+
 def call(api_id, stage, path, verb="GET", **arguments):
     return requests.request(verb, f"{GATEWAY}/restapis/{api_id}/{stage}/_user_request_{path}", timeout=40, **arguments)
 
@@ -480,6 +488,7 @@ def the_guides_api():
 
 
 made = an_api_in_front_of_a_server()
+let_stages_log()
 deployments_drop_nothing(made)
 keys_plans_and_speeds(made)
 a_stage_logs_by_itself(made)

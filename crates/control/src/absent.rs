@@ -6,21 +6,19 @@ use bytes::Bytes;
 use frontdesk_aws::ServiceError;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 
+use crate::catalogue::served_services;
 use crate::query::signed_scope;
-use crate::{apigateway, data_plane, iam, lambda, logs, sts};
 
-/// The services that are here, by their hosts' names.
-const SERVED: [&str; 7] = [
-    data_plane::SERVICE,
-    "bedrock-agentcore-control",
-    apigateway::SERVICE,
-    lambda::SERVICE,
-    logs::SERVICE,
-    iam::PROTOCOL.service,
-    sts::PROTOCOL.service,
-];
 /// The header by which Smithy's RPC v2 protocol is told (<https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>).
 const SMITHY_PROTOCOL: &str = "smithy-protocol";
+
+/// A service's name as the aws CLI's, given that of its hosts and signatures.
+fn name_of(host: &str) -> &str {
+    match host {
+        "monitoring" => "cloudwatch",
+        same => same,
+    }
+}
 
 /// Refuses a request that no operation answers.
 pub(crate) fn refuse(verb: &Method, uri: &Uri, headers: &HeaderMap) -> Response<Bytes> {
@@ -28,10 +26,13 @@ pub(crate) fn refuse(verb: &Method, uri: &Uri, headers: &HeaderMap) -> Response<
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
     let asked = target.map_or_else(|| format!("{verb} {}", uri.path()), str::to_owned);
     let message = match &service {
-        Some(service) if !SERVED.contains(&service.as_str()) => {
-            format!("Frontdesk has no {service}: it answers for {}", SERVED.join(", "))
+        Some(service) => {
+            let served: Vec<&str> = served_services().iter().map(|served| served.name).collect();
+            match served.contains(&name_of(service)) {
+                true => format!("no operation answers {asked} of {service} here"),
+                false => format!("Frontdesk has no {service}: it answers for {}", served.join(", ")),
+            }
         }
-        Some(service) => format!("no operation answers {asked} of {service} here"),
         None => format!("no operation answers {asked} here"),
     };
     tracing::debug!(service, asked, "refused: not served here");

@@ -1,6 +1,7 @@
 //! API Gateway's control plane (service `apigateway`, rest-json): REST APIs, deployments, stages, keys, plans and usage, over the gateway's service layer
 //! (<https://docs.aws.amazon.com/apigateway/latest/api/API_Operations.html>).
 
+mod account;
 mod apis;
 mod deployments;
 mod documents;
@@ -21,7 +22,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::identity::Principal;
+use crate::identity::{IdentityService, Principal};
 use crate::operation::{operations, query_parameter};
 
 /// The service's name in ARNs, in IAM actions and in signatures.
@@ -86,6 +87,8 @@ operations! {
     DeleteUsagePlanKey DELETE "/usageplans/{usageplanId}/keys/{keyId}";
     GetUsage GET "/usageplans/{usageplanId}/usage";
     UpdateUsage PATCH "/usageplans/{usageplanId}/keys/{keyId}/usage";
+    GetAccount GET "/account";
+    UpdateAccount PATCH "/account";
 }
 
 /// A call, verified.
@@ -140,6 +143,8 @@ impl Call {
 pub(crate) struct Rooms {
     pub(crate) apis: Arc<ApiService>,
     pub(crate) keys: Arc<KeyService>,
+    /// Who says which role trusts whom; without it none does.
+    pub(crate) identities: Option<Arc<IdentityService>>,
 }
 
 /// What an operation answers: a status and a document.
@@ -192,6 +197,7 @@ fn answer(call: &Call, rooms: &Rooms) -> Answer {
         }
         Op::CreateUsagePlanKey | Op::GetUsagePlanKeys | Op::GetUsagePlanKey | Op::DeleteUsagePlanKey => plans::usage_plan_key(call, rooms),
         Op::GetUsage | Op::UpdateUsage => plans::usage(call, rooms),
+        Op::GetAccount | Op::UpdateAccount => account::account(call, rooms),
     }
 }
 

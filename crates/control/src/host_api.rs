@@ -138,6 +138,9 @@ pub struct HostStatus {
     pub endpoint_agent_arn: Option<String>,
     /// The usage plan's limits in words.
     pub usage_plan: String,
+    /// The id of the API in front of the agent.
+    #[serde(default)]
+    pub rest_api_id: String,
 }
 
 impl HostStatus {
@@ -376,8 +379,19 @@ fn status(region: &str, source: &StatusSource, runtimes: &RuntimeService) -> Hos
         SharedState::Ready => "READY",
         SharedState::Failed => "FAILED",
     };
-    let StatusSource { gateway, endpoint, control, search, embedding_model_missing, model, faq, endpoint_agent, usage_plan, .. } =
-        source.clone();
+    let StatusSource {
+        gateway,
+        endpoint,
+        control,
+        search,
+        embedding_model_missing,
+        model,
+        faq,
+        endpoint_agent,
+        usage_plan,
+        rest_api_id,
+        ..
+    } = source.clone();
     HostStatus {
         gateway,
         endpoint,
@@ -395,6 +409,7 @@ fn status(region: &str, source: &StatusSource, runtimes: &RuntimeService) -> Hos
         endpoint_agent_arn: runtimes.arn_of(&endpoint_agent).map(|arn| arn.to_string()),
         endpoint_agent,
         usage_plan,
+        rest_api_id,
     }
 }
 

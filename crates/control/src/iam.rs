@@ -194,6 +194,7 @@ fn authorize(call: &Call, directory: &Directory) -> Result<(), ServiceError> {
 /// IAM's own: NoSuchEntity, EntityAlreadyExists, DeleteConflict, LimitExceeded, MalformedPolicyDocument, ValidationError, InvalidInput.
 pub(crate) async fn perform(call: Call, identities: Arc<IdentityService>) -> Result<Value, ServiceError> {
     let done = tokio::task::spawn_blocking(move || {
+        validation::names(&call.parameters)?;
         authorize(&call, &identities.directory())?;
         answer(&call, &identities)
     });

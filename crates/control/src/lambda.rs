@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::identity::Principal;
+use crate::identity::{IdentityService, Principal};
 use crate::operation::{Operation, operations, query_parameter};
 
 /// The service's name in ARNs, in IAM actions and in signatures.
@@ -138,6 +138,24 @@ pub(crate) fn authorize(principal: &Principal, call: &Call, functions: &Function
     };
     let function = functions.arn(&name.name, name.qualifier.as_deref());
     principal.authorize(&action, &[&function])
+}
+
+/// Checks that Lambda may assume the role that a function is given.
+///
+/// # Errors
+/// InvalidParameterValueException.
+pub(crate) fn check_role(call: &Call, identities: &IdentityService) -> Result<(), ServiceError> {
+    if !matches!(call.operation.id, Lambda::CreateFunction | Lambda::UpdateFunctionConfiguration) {
+        return Ok(());
+    }
+    let given = serde_json::from_slice::<requests::GivenRole>(&call.body).ok().and_then(|given| given.role);
+    // A text that is no role's ARN is refused for that, with everything else that is of the wrong form.
+    let Some(role_arn) = given.filter(|arn| arn.starts_with("arn:") && arn.contains(":role/")) else { return Ok(()) };
+    if identities.trusts("lambda.amazonaws.com", &role_arn) {
+        return Ok(());
+    }
+    let message = "The role defined for the function cannot be assumed by Lambda.";
+    Err(ServiceError::new(StatusCode::BAD_REQUEST, "InvalidParameterValueException", message))
 }
 
 /// Performs one operation. All but invocations block on the database, so they run on a blocking thread. What Lambda refuses is an answer here: its errors say more than

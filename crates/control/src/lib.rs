@@ -7,6 +7,7 @@ mod absent;
 mod agentcore_control;
 mod apigateway;
 mod body;
+mod catalogue;
 mod data_plane;
 mod host_api;
 mod iam;
@@ -23,6 +24,7 @@ mod timestamp;
 
 #[cfg(any(test, fuzzing))]
 pub use apigateway::fuzzing;
+pub use catalogue::{ServedOperation, ServedService, served_services};
 pub use host_api::{
     ActorUsageDocument, AgentDocument, AgentEndpointDocument, AgentList, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota,
     GoBackRequest, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys, IsolationDocument, KeyDocument, KeyList, KeyUsageDocument,

@@ -205,7 +205,8 @@ impl Control {
             apigateway::authorize(&principal, &self.region, &verb, &path)?;
             let query = parts.uri.query().unwrap_or_default().to_owned();
             let call = apigateway::Call { operation: operation.id, parameters, query, body, now_unix: now().unix_timestamp() };
-            let rooms = apigateway::Rooms { apis: self.apis.clone(), keys: self.keys.clone() };
+            let identities = Some(self.identities.clone());
+            let rooms = apigateway::Rooms { apis: self.apis.clone(), keys: self.keys.clone(), identities };
             Ok(apigateway::perform(call, rooms).await?.map(full))
         } else if let Some(name) = logs::target(&request)
             && let Some(logs) = &self.logs
@@ -228,6 +229,7 @@ impl Control {
             let query = parts.uri.query().unwrap_or_default().to_owned();
             let call = lambda::Call { operation, parameters, query, headers: parts.headers, body, now_ms: unix_ms(now()) };
             lambda::authorize(&principal, &call, functions)?;
+            lambda::check_role(&call, &self.identities)?;
             Ok(lambda::perform(call, functions.clone()).await?.map(full))
         } else if let Some(metrics) = self.metrics.as_ref().filter(|_| verb == Method::GET && path == "/metrics") {
             let mut response = Response::new(full(metrics().into()));

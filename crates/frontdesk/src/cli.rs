@@ -82,6 +82,9 @@ enum Command {
     Plans(commands::plans::PlansCommand),
     /// Say who used how much, exact to the moment; or extend a quota
     Usage(commands::usage::UsageArguments),
+    /// Write what a third party is handed for a key: how to call, an OpenAPI description, examples
+    #[cfg(feature = "deploy")]
+    Share(commands::share::ShareArguments),
     /// Put the same agent onto AWS, or bring it there up to date
     #[cfg(feature = "deploy")]
     Deploy(Box<commands::deploy::DeployArguments>),
@@ -92,7 +95,8 @@ enum Command {
     Exec(commands::exec::ExecArguments),
     /// Print the variables that point a shell's programs at the running host
     Env(commands::env::EnvArguments),
-    /// Look for what is wrong, and say what to do about it
+    /// Look for what is wrong, say what to do about it, and with --fix do it
+    #[cfg(feature = "deploy")]
     Doctor(commands::doctor::DoctorArguments),
     /// The embedding model's files
     #[command(subcommand)]
@@ -105,6 +109,9 @@ enum Command {
     /// Print the reference page of all settings, as Markdown
     #[command(hide = true)]
     SettingsReference,
+    /// Print the page of AWS's operations that are served, as Markdown
+    #[command(hide = true)]
+    Compatibility,
 }
 
 impl Cli {
@@ -158,11 +165,14 @@ impl Command {
             Command::Plans(command) => commands::plans::run(command, &load(Vec::new())?),
             Command::Usage(arguments) => commands::usage::run(&arguments, &load(Vec::new())?),
             #[cfg(feature = "deploy")]
+            Command::Share(arguments) => commands::share::run(&arguments, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
             Command::Deploy(arguments) => commands::deploy::run(&arguments, &load(Vec::new())?),
             #[cfg(feature = "deploy")]
             Command::Undeploy(arguments) => commands::undeploy::run(&arguments, &load(Vec::new())?),
             Command::Exec(arguments) => commands::exec::run(&arguments, &load(Vec::new())?),
             Command::Env(arguments) => commands::env::run(&arguments, &load(Vec::new())?),
+            #[cfg(feature = "deploy")]
             Command::Doctor(arguments) => commands::doctor::run(&arguments, &load(Vec::new())?),
             Command::Model(command) => commands::model::run(&command, &load(Vec::new())?),
             #[cfg(feature = "deploy")]
@@ -173,6 +183,10 @@ impl Command {
             }
             Command::SettingsReference => {
                 print!("{}", commands::settings_reference::page());
+                Ok(())
+            }
+            Command::Compatibility => {
+                print!("{}", commands::compatibility::page());
                 Ok(())
             }
         }

@@ -49,6 +49,12 @@ impl ControlClient {
         Ok(ControlClient { run, credentials: Credentials::new(root_key.access_key_id, root_key.secret_access_key) })
     }
 
+    /// A client of the AWS services that the host plays, as its root.
+    #[cfg(feature = "deploy")]
+    pub(crate) fn aws(&self) -> anyhow::Result<frontdesk_deploy::call::Aws> {
+        Ok(frontdesk_deploy::call::Aws::new(self.credentials.clone(), &self.run.region, Some(&self.run.control))?)
+    }
+
     pub(crate) async fn status(&self) -> anyhow::Result<HostStatus> {
         self.call(Method::GET, "/_frontdesk/status", None::<&()>).await
     }

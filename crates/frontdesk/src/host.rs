@@ -214,7 +214,7 @@ impl Host {
             };
             FrontDoor::new(front_agent.clone(), runtimes.clone(), Box::new(make))
         };
-        let proxy_arn = format!("arn:aws:lambda:{}:{}:function:{PROXY}", settings.region, settings.account_id);
+        let proxy_arn = proxy_arn(&settings.region, &settings.account_id);
         let function: Arc<dyn Integration> = Arc::new(front_door);
         let function_calls = FunctionCalls {
             functions: functions.clone(),
@@ -623,6 +623,11 @@ fn proxy_role(settings: &Settings, agent: &str) -> anyhow::Result<BuiltInRole> {
 fn gateway_role(settings: &Settings) -> anyhow::Result<BuiltInRole> {
     let description = "Methods with AgentCore straight behind them: it may invoke every agent of this host.";
     invoking_role(settings, GATEWAY_ROLE, description, ("apigateway.amazonaws.com", "ApiGateway"), "*")
+}
+
+/// The ARN of the host's own function, the proxy.
+pub(crate) fn proxy_arn(region: &str, account_id: &str) -> String {
+    format!("arn:aws:lambda:{region}:{account_id}:function:{PROXY}")
 }
 
 fn role_arn(settings: &Settings, name: &str) -> String {

@@ -12,6 +12,8 @@ mod commands;
 mod control_client;
 #[cfg(feature = "deploy")]
 mod deployment;
+#[cfg(feature = "deploy")]
+mod diagnosis;
 #[cfg(feature = "host")]
 mod exec_environment;
 #[cfg(feature = "host")]
@@ -20,6 +22,8 @@ mod fetch;
 mod front_door;
 #[cfg(feature = "host")]
 mod function_calls;
+#[cfg(feature = "deploy")]
+mod handout;
 #[cfg(feature = "host")]
 mod host;
 #[cfg(feature = "host")]

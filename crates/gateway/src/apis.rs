@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use frontdesk_store::{Deployment, RestApi, Stage, Store, StoreError};
+use frontdesk_store::{Deployment, RestApi, Seeded, Stage, Store, StoreError};
 
 use crate::backend::{self, Backends, OwnAnswers};
 use crate::cache::CacheSettings;
@@ -413,6 +413,10 @@ impl ApiService {
         change(&mut stage)?;
         // What an older version let in must not keep its owner from changing something else.
         if let Some(log) = stage.access_log.as_ref().filter(|log| log_before.as_ref() != Some(log)) {
+            if self.account_log_role()?.is_none() {
+                let message = "CloudWatch Logs role ARN must be set in account settings to enable logging";
+                return Err(ApiError::BadRequest(message.to_owned()));
+            }
             self.maker.logs.check(log)?;
         }
         if self.store.deployment(api_id, &stage.deployment_id)?.is_none() {
@@ -422,6 +426,23 @@ impl ApiService {
         self.store.put_stage(&stage)?;
         self.publish()?;
         Ok(stage)
+    }
+
+    /// The role in whose name stages write their logs, for the whole account. Here nothing is written in its name; without it no log is let in, as at API Gateway
+    /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html>).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn account_log_role(&self) -> Result<Option<String>, ApiError> {
+        Ok(self.store.seeded(Seeded::AccountLogRole)?.filter(|arn| !arn.is_empty()))
+    }
+
+    /// Sets that role, or takes it away. Stages that log already go on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn set_account_log_role(&self, arn: Option<&str>) -> Result<(), ApiError> {
+        Ok(self.store.record_seeded(Seeded::AccountLogRole, arn.unwrap_or_default())?)
     }
 
     /// Deletes a stage.

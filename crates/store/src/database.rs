@@ -80,6 +80,8 @@ pub enum Seeded {
     AgentRuntime,
     /// The first API key.
     ApiKey,
+    /// Not seeded: the ARN of the role that API Gateway's account settings name; empty where it was taken away.
+    AccountLogRole,
 }
 
 impl Seeded {
@@ -91,6 +93,7 @@ impl Seeded {
             Seeded::UsagePlanSettings => "usage_plan_settings",
             Seeded::AgentRuntime => "agent_runtime",
             Seeded::ApiKey => "api_key",
+            Seeded::AccountLogRole => "account_log_role",
         }
     }
 }

@@ -49,6 +49,16 @@ pub(super) fn name<'a>(parameters: &'a Parameters, parameter: &str, chars_max: u
     Ok(name)
 }
 
+/// The names by which a call asks for something, as far as it does: what could be nobody's name is refused before anybody is looked for.
+pub(super) fn names(parameters: &Parameters) -> Result<(), ServiceError> {
+    for parameter in ["RoleName", "UserName", "GroupName", "PolicyName"] {
+        if parameters.get(parameter).is_some_and(|given| !given.is_empty()) {
+            name(parameters, parameter, 128)?;
+        }
+    }
+    Ok(())
+}
+
 /// `/`, or names between slashes.
 pub(super) fn path(parameters: &Parameters, parameter: &str) -> Result<String, ServiceError> {
     let path = parameters.get(parameter).unwrap_or("/");

@@ -96,12 +96,7 @@ impl IdentityService {
         now_unix: i64,
     ) -> Result<TemporaryCredentials, ServiceError> {
         let directory = self.directory();
-        let role = directory.identity_of_arn(role_arn).filter(|entry| entry.identity.kind == IdentityKind::Role);
-        let trusting = role.filter(|role| {
-            let context = Context::new().with("aws:SourceAccount", self.account());
-            let admission = role.trust.as_ref().map(|trust| admit(trust, Requester::Service(service), ASSUME_ROLE, role_arn, &context));
-            admission == Some(Admission::Named)
-        });
+        let trusting = self.role_trusting(&directory, service, role_arn);
         let role = trusting.ok_or_else(|| {
             ServiceError::access_denied(format!("{service} is not authorized to perform: {ASSUME_ROLE} on resource: {role_arn}"))
         })?;
@@ -126,6 +121,18 @@ impl IdentityService {
         let claimed = self.claimed(&credentials.access_key_id, credentials.session_token.as_ref().map(SecretKey::expose));
         let claimed = claimed.ok_or_else(|| ServiceError::internal_server("a session that was begun this moment is unknown"))?;
         self.principal(claimed, Context::new(), now)?.authorize(action, &[resource])
+    }
+
+    /// Whether there is such a role, and it trusts a service.
+    pub(crate) fn trusts(&self, service: &str, role_arn: &str) -> bool {
+        self.role_trusting(&self.directory(), service, role_arn).is_some()
+    }
+
+    fn role_trusting<'d>(&self, directory: &'d Directory, service: &str, role_arn: &str) -> Option<&'d IdentityEntry> {
+        let role = directory.identity_of_arn(role_arn).filter(|entry| entry.identity.kind == IdentityKind::Role)?;
+        let context = Context::new().with("aws:SourceAccount", self.account());
+        let admission = admit(role.trust.as_ref()?, Requester::Service(service), ASSUME_ROLE, role_arn, &context);
+        (admission == Admission::Named).then_some(&**role)
     }
 
     fn begin_role_session(

@@ -123,6 +123,13 @@ pub(super) struct AddPermission {
     pub(super) rest: Map<String, Value>,
 }
 
+/// The role in `CreateFunction` and `UpdateFunctionConfiguration`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GivenRole {
+    pub(crate) role: Option<String>,
+}
+
 /// `PutFunctionConcurrency`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

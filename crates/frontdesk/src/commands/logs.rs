@@ -55,6 +55,23 @@ pub(crate) fn file_of(data_dir: &Path, agent: &str) -> PathBuf {
     if agent == BUILT_IN_AGENT { logs.join("agent.log") } else { logs.join("agents").join(format!("{agent}.jsonl")) }
 }
 
+/// Whether an agent is the built-in one.
+#[cfg(feature = "deploy")]
+pub(crate) fn is_built_in(agent: &str) -> bool {
+    agent == BUILT_IN_AGENT
+}
+
+/// The last lines of a log file, for reading; none where it cannot be read.
+#[cfg(feature = "deploy")]
+pub(crate) fn tail(file: &Path, lines_max: usize) -> Vec<String> {
+    let text = std::fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.iter().skip(lines.len().saturating_sub(lines_max));
+    let all = Wanted { session: None, request: None, since: None };
+    last.filter_map(|line| shown(line, &all, false)).collect()
+}
+
 /// The file in which the lines lie that were too many for this one.
 fn former(file: &Path) -> PathBuf {
     // As the host's log files are turned over: the ending is replaced.

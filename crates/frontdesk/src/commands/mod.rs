@@ -5,12 +5,14 @@ pub(crate) mod agent;
 #[cfg(feature = "host")]
 pub(crate) mod ask;
 #[cfg(feature = "host")]
+pub(crate) mod compatibility;
+#[cfg(feature = "host")]
 pub(crate) mod configure;
 #[cfg(feature = "deploy")]
 pub(crate) mod deploy;
 #[cfg(feature = "host")]
 pub(crate) mod destroy;
-#[cfg(feature = "host")]
+#[cfg(feature = "deploy")]
 pub(crate) mod doctor;
 #[cfg(feature = "host")]
 pub(crate) mod env;
@@ -47,6 +49,8 @@ pub(crate) mod plans;
 pub(crate) mod sessions;
 #[cfg(feature = "host")]
 pub(crate) mod settings_reference;
+#[cfg(feature = "deploy")]
+pub(crate) mod share;
 #[cfg(feature = "host")]
 pub(crate) mod status;
 #[cfg(feature = "host")]

@@ -36,3 +36,21 @@ pub(super) fn print_lines<N: AsRef<str>>(lines: &[(N, String)]) {
         println!("{:<width$} {value}", format!("{}:", name.as_ref()));
     }
 }
+
+/// What is to be looked at on a host: its own API, or another of its APIs by id.
+#[cfg(feature = "deploy")]
+pub(super) fn wanted(
+    status: &frontdesk_control::HostStatus,
+    api: Option<&str>,
+    stage: Option<&str>,
+    question: Option<&'static str>,
+) -> crate::diagnosis::Wanted {
+    let account = status.agent_runtime_arn.split(':').nth(4).unwrap_or_default().to_owned();
+    let own = crate::host::proxy_arn(&status.region, &account);
+    let api_id = api.unwrap_or(&status.rest_api_id).to_owned();
+    // `http://127.0.0.1:8000/prod/invoke`
+    let of_endpoint = || status.endpoint.rsplit('/').nth(1).filter(|_| api_id == status.rest_api_id);
+    let stage = stage.or_else(of_endpoint).map(str::to_owned);
+    let today = super::moments::today().to_string();
+    crate::diagnosis::Wanted { account, api_id, stage, own: Some((own, status.endpoint_agent_arn.clone())), question, keys: None, today }
+}

@@ -1,0 +1,112 @@
+//! What this installation has made, as its own APIs list it.
+
+use frontdesk_deploy::call::{Aws, Call, CallError};
+use serde_json::Value;
+
+use crate::control_client::ControlClient;
+use crate::diagnosis::calls::{self, document, pages, text, xml};
+use crate::handout::clean_up::{Inventory, Named, PlanListed, PolicyListed, RoleListed};
+use crate::settings::Settings;
+
+/// Takes the inventory. What cannot be listed is noted.
+///
+/// # Errors
+/// When the host does not answer.
+pub(super) async fn take(client: &ControlClient, settings: &Settings) -> anyhow::Result<Inventory> {
+    let status = client.status().await?;
+    let aws = client.aws()?;
+    let mut inventory = Inventory {
+        region: status.region.clone(),
+        data_folder: std::path::absolute(&settings.data_dir)?.display().to_string(),
+        own_api: status.rest_api_id.clone(),
+        ..Inventory::default()
+    };
+    let agents = client.list_agents().await?.agents;
+    let launched = agents.into_iter().filter(|agent| agent.agent_runtime_arn != status.agent_runtime_arn);
+    inventory.agents = launched.map(|agent| agent.agent_runtime_name).collect();
+    let named = |items: Vec<Value>| items.iter().map(|item| Named { id: text(item, "id"), name: text(item, "name") }).collect();
+    match pages(&aws, &calls::GET_REST_APIS, &[], &[]).await {
+        Ok(apis) => inventory.apis = named(apis),
+        Err(error) => inventory.note("APIs", &error),
+    }
+    match pages(&aws, &calls::GET_API_KEYS, &[], &[]).await {
+        Ok(keys) => inventory.keys = named(keys),
+        Err(error) => inventory.note("API keys", &error),
+    }
+    match plans(&aws).await {
+        Ok(plans) => inventory.plans = plans,
+        Err(error) => inventory.note("Usage plans", &error),
+    }
+    match document(&aws, Call::new(&calls::LIST_FUNCTIONS, "functions")).await {
+        Ok(list) => inventory.functions = members(&list, "Functions").map(|function| text(function, "FunctionName")).collect(),
+        Err(error) => inventory.note("Functions", &error),
+    }
+    match roles(&aws).await {
+        Ok(roles) => inventory.roles = roles,
+        Err(error) => inventory.note("Roles", &error),
+    }
+    match policies(&aws).await {
+        Ok(policies) => inventory.policies = policies,
+        Err(error) => inventory.note("Policies", &error),
+    }
+    Ok(inventory)
+}
+
+impl Inventory {
+    fn note(&mut self, what: &str, error: &CallError) {
+        self.unread.push((what.to_owned(), error.to_string()));
+    }
+}
+
+fn members<'a>(document: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    document[name].as_array().into_iter().flatten()
+}
+
+async fn plans(aws: &Aws) -> Result<Vec<PlanListed>, CallError> {
+    let mut plans = Vec::new();
+    for plan in pages(aws, &calls::GET_USAGE_PLANS, &[], &[]).await? {
+        let id = text(&plan, "id");
+        let keys = pages(aws, &calls::GET_USAGE_PLAN_KEYS, &[("id", &id)], &[]).await?;
+        plans.push(PlanListed {
+            name: text(&plan, "name"),
+            stages: members(&plan, "apiStages").map(|stage| (text(stage, "apiId"), text(stage, "stage"))).collect(),
+            key_ids: keys.iter().map(|key| text(key, "id")).collect(),
+            id,
+        });
+    }
+    Ok(plans)
+}
+
+async fn roles(aws: &Aws) -> Result<Vec<RoleListed>, CallError> {
+    let list = xml(aws, Call::new(&calls::LIST_ROLES, "roles").parameter("MaxItems", "1000")).await?;
+    let names = list.find("ListRolesResult").into_iter().flat_map(|result| result.members("Roles"));
+    let mut roles = Vec::new();
+    // Roles below `/frontdesk/` are the host's own, and those below `/aws-service-role/` AWS's.
+    let is_ours = |path: Option<&str>| !path.is_some_and(|path| path.starts_with("/frontdesk/") || path.starts_with("/aws-service-role/"));
+    for name in names.filter(|role| is_ours(role.text_of("Path"))).filter_map(|role| role.text_of("RoleName")) {
+        let attached = xml(aws, Call::new(&calls::LIST_ATTACHED_ROLE_POLICIES, name).parameter("RoleName", name)).await?;
+        let inline = xml(aws, Call::new(&calls::LIST_ROLE_POLICIES, name).parameter("RoleName", name)).await?;
+        let attached = attached.find("ListAttachedRolePoliciesResult").into_iter().flat_map(|result| result.members("AttachedPolicies"));
+        let inline = inline.find("ListRolePoliciesResult").into_iter().flat_map(|result| result.members("PolicyNames"));
+        roles.push(RoleListed {
+            name: name.to_owned(),
+            attached: attached.filter_map(|policy| policy.text_of("PolicyArn")).map(str::to_owned).collect(),
+            inline: inline.map(|policy| policy.text.clone()).collect(),
+        });
+    }
+    Ok(roles)
+}
+
+async fn policies(aws: &Aws) -> Result<Vec<PolicyListed>, CallError> {
+    let list = xml(aws, Call::new(&calls::LIST_POLICIES, "policies").parameter("Scope", "Local").parameter("MaxItems", "1000")).await?;
+    let arns = list.find("ListPoliciesResult").into_iter().flat_map(|result| result.members("Policies"));
+    let mut policies = Vec::new();
+    for arn in arns.filter_map(|policy| policy.text_of("Arn")) {
+        let versions = xml(aws, Call::new(&calls::LIST_POLICY_VERSIONS, arn).parameter("PolicyArn", arn)).await?;
+        let versions = versions.find("ListPolicyVersionsResult").into_iter().flat_map(|result| result.members("Versions"));
+        let others = versions.filter(|version| version.text_of("IsDefaultVersion") != Some("true"));
+        let other_versions = others.filter_map(|version| version.text_of("VersionId")).map(str::to_owned).collect();
+        policies.push(PolicyListed { arn: arn.to_owned(), other_versions });
+    }
+    Ok(policies)
+}

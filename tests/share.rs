@@ -1,0 +1,120 @@
+//! What `frontdesk share` writes: read, validated, run as it is written, and looked at in a browser.
+
+use std::path::Path;
+
+use frontdesk_tests::host::{Host, Setup, repository};
+use tokio::process::Command;
+
+/// Runs a program of the hand-out.
+async fn run(folder: &Path, program: &str, arguments: &[&str], api_key: Option<&str>) -> (bool, String) {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).env("NO_PROXY", "*").env_remove("API_KEY");
+    command.env("NODE_PATH", repository().join("tests/browser/node_modules"));
+    command.envs(api_key.map(|key| ("API_KEY", key)));
+    let ran = command.output().await.unwrap_or_else(|error| panic!("{program}: {error}"));
+    (ran.status.success(), format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr)))
+}
+
+async fn succeed(host: &Host, arguments: &[&str]) -> String {
+    let ran = host.run(arguments).await;
+    assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:?}");
+    ran.stdout
+}
+
+async fn a_partner(folder: &Path) -> (Host, String) {
+    let host = Setup::new(env!("CARGO_BIN_EXE_frontdesk")).start(folder).await;
+    succeed(&host, &["plans", "create", "small", "--rate", "7", "--burst", "21", "--quota", "1234", "--period", "week", "--stage", "prod"])
+        .await;
+    succeed(&host, &["keys", "create", "partner-a", "--usage-plan", "small"]).await;
+    let value = host.run_json(&["keys", "show", "partner-a", "--json"]).await;
+    let value = value["value"].as_str().unwrap_or_else(|| panic!("{value}")).to_owned();
+    (host, value)
+}
+
+#[tokio::test]
+async fn the_examples_run_as_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (host, key) = a_partner(folder.path()).await;
+    let ran = host.run(&["share", "--key", "partner-a", "--with-key", "--out", "hand-out"]).await;
+    assert!(ran.code == Some(0) && ran.stderr.contains("from this machine alone"), "{ran:?}");
+    let hand_out = folder.path().join("hand-out");
+    let readme = std::fs::read_to_string(hand_out.join("README.md")).unwrap();
+    for told in
+        ["7 requests a second", "21 requests at once", "1234 requests a week", host.ready.endpoint.as_str(), key.as_str(), "`/stream`"]
+    {
+        assert!(readme.contains(told) || told == host.ready.endpoint && readme.contains(&host.ready.gateway), "{told}: {readme}");
+    }
+    let examples =
+        [("bash", "examples/ask.sh"), ("python3", "examples/ask.py"), ("node", "examples/ask.cjs"), ("bash", "examples/stream.sh")];
+    for (program, file) in examples {
+        let (well, said) = run(&hand_out, program, &[file, "How do I \"activate\" roaming?"], None).await;
+        assert!(well && said.to_lowercase().contains("roaming"), "{file}: {said}");
+        // A wrong key is told, and not tried again.
+        let (well, said) = run(&hand_out, program, &[file], Some("a-wrong-key-of-a-fit-length")).await;
+        assert!(!well && said.contains("403"), "{file}: {said}");
+    }
+    match Command::new("dotnet").arg("--version").output().await {
+        Ok(_) => {
+            let (well, said) = run(&hand_out.join("examples/csharp"), "dotnet", &["run"], None).await;
+            assert!(well && said.to_lowercase().contains("roaming"), "C#: {said}");
+        }
+        Err(error) => eprintln!("the C# example was compiled nowhere: dotnet: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn without_the_key_the_hand_out_says_where_to_put_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (host, key) = a_partner(folder.path()).await;
+    succeed(&host, &["share", "--key", "partner-a", "--endpoint", "https://faq.example.com/prod/invoke"]).await;
+    let hand_out = folder.path().join("share-partner-a");
+    for file in ["README.md", "index.html", "openapi.json", "examples/ask.py", "examples/csharp/Ask.cs"] {
+        let text = std::fs::read_to_string(hand_out.join(file)).unwrap();
+        assert!(!text.contains(&key) && text.contains("https://faq.example.com/prod"), "{file}: {text}");
+    }
+    succeed(&host, &["share", "--key", "partner-a", "--out", "here"]).await;
+    for (program, file) in [("bash", "examples/ask.sh"), ("python3", "examples/ask.py"), ("node", "examples/ask.cjs")] {
+        let (well, said) = run(&folder.path().join("here"), program, &[file], Some(&key)).await;
+        assert!(well && said.to_lowercase().contains("roaming"), "{file}: {said}");
+    }
+    let unknown = host.run(&["share", "--key", "nobody"]).await;
+    assert!(unknown.code == Some(1) && unknown.stderr.contains("there is no key nobody"), "{unknown:?}");
+    succeed(&host, &["keys", "create", "closed"]).await;
+    succeed(&host, &["plans", "remove", "ThirdPartyUsagePlan", "closed"]).await;
+    let closed = host.run(&["share", "--key", "closed"]).await;
+    assert!(closed.code == Some(1) && closed.stderr.contains("frontdesk doctor --key"), "{closed:?}");
+}
+
+#[tokio::test]
+async fn the_description_is_true() {
+    let folder = tempfile::tempdir().unwrap();
+    let (host, key) = a_partner(folder.path()).await;
+    succeed(&host, &["share", "--key", "partner-a", "--out", "hand-out"]).await;
+    let description = folder.path().join("hand-out/openapi.json").display().to_string();
+    let said = host.play("handout.py", &["description"], &[("OPENAPI", &description), ("API_KEY", &key)]).await;
+    assert!(said.contains("description: as it should be"), "{said}");
+}
+
+#[tokio::test]
+async fn the_clean_up_guide_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Setup::new(env!("CARGO_BIN_EXE_frontdesk")).start(folder.path()).await;
+    let said = host.play("handout.py", &["clean_up"], &[("FRONTDESK", env!("CARGO_BIN_EXE_frontdesk"))]).await;
+    assert!(said.contains("clean_up: as it should be"), "{said}");
+    assert_eq!(host.ask("How do I activate roaming?").await.status, 200, "the host's own API stays");
+}
+
+#[tokio::test]
+async fn the_page_is_read_at_every_width() {
+    let folder = tempfile::tempdir().unwrap();
+    let (host, _) = a_partner(folder.path()).await;
+    succeed(&host, &["share", "--key", "partner-a", "--with-key", "--out", "hand-out"]).await;
+    let mut command = Command::new("node");
+    command.arg(repository().join("tests/browser/handout.mjs")).arg("--page").arg(folder.path().join("hand-out/index.html"));
+    if let Some(screenshots) = std::env::var_os("HANDOUT_SCREENSHOTS") {
+        command.arg("--screenshots").arg(screenshots);
+    }
+    let ran = command.output().await.expect("node is installed");
+    let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{stdout}\n{stderr}");
+}
