@@ -67,3 +67,11 @@ def launch(name="echo", executable=sys.executable, agent=None, **more):
     answer = host_api("PUT", f"agents/{name}", wanted)
     expect(f"launch {name}: {answer.text}", answer.status_code, 200)
     return answer.json()
+
+
+def let_stages_log():
+    """Gives the account the role without which API Gateway lets no stage log."""
+    trust = {"Effect": "Allow", "Principal": {"Service": "apigateway.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = boto3.client("iam").create_role(RoleName="gateway-logs", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    boto3.client("apigateway").update_account(patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": role}])

@@ -16,7 +16,7 @@ import boto3
 import requests
 from botocore.config import Config
 
-from checks import expect, logged, refused
+from checks import expect, let_stages_log, logged, refused
 
 GATEWAY = os.environ["GATEWAY"]
 REGION = os.environ["AWS_DEFAULT_REGION"]
@@ -157,6 +157,7 @@ def how_answers_are_read():
     line = "{" + ",".join(f'"{field}":"$context.{field}"' for field in fields) + "}"
     destination = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{log}"
     change = [{"op": "replace", "path": f"/accessLogSettings/{name}", "value": value} for name, value in [("destinationArn", destination), ("format", line)]]
+    let_stages_log()
     api.update_stage(restApiId=api_id, stageName="prod", patchOperations=change)
     leave = dict(FunctionName=NAME, Action="lambda:InvokeFunction", Principal="apigateway.amazonaws.com", SourceArn=f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api_id}/*")
     functions.add_permission(**leave, StatementId="answers")

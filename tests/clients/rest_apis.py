@@ -20,7 +20,7 @@ import requests
 from botocore.config import Config
 
 import checks
-from checks import expect, refused
+from checks import expect, let_stages_log, refused
 
 GATEWAY = os.environ["GATEWAY"]
 PROXY_ARN = os.environ["PROXY_ARN"]
@@ -93,14 +93,6 @@ def resource(api_id, *parts):
 def method(api_id, resource_id, verb, key=False, **integration):
     api.put_method(restApiId=api_id, resourceId=resource_id, httpMethod=verb, authorizationType="NONE", apiKeyRequired=key)
     return api.put_integration(restApiId=api_id, resourceId=resource_id, httpMethod=verb, **integration)
-
-
-def let_stages_log():
-    """Gives the account the role without which API Gateway lets no stage log."""
-    trust = {"Effect": "Allow", "Principal": {"Service": "apigateway.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    role = boto3.client("iam").create_role(RoleName="gateway-logs", AssumeRolePolicyDocument=document)["Role"]["Arn"]
-    api.update_account(patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": role}])
 
 
 def call(api_id, stage, path, verb="GET", **arguments):
