@@ -1,10 +1,12 @@
-//! The AWS dialect: ARNs, credentials, Signature Version 4, IAM policies, service errors, and the event that a function gets from API Gateway.
+//! The AWS dialect: ARNs, credentials, Signature Version 4, IAM policies, service errors, the event that a function gets from API Gateway, and the
+//! forms in which documents cross the wire.
 //!
 //! Pure: no I/O, no async, no clock. Whatever depends on the time of day takes `now` as an argument, and whatever needs a secret is handed a
 //! lookup. What the documents of single AWS operations look like is not known here.
 
 pub mod arn;
 pub mod credentials;
+pub mod document;
 pub mod error;
 pub mod policy;
 pub mod proxy_event;
