@@ -11,6 +11,7 @@ mod host_api;
 mod iam;
 mod identity;
 mod lambda;
+mod metrics;
 mod oidc;
 mod operation;
 mod query;
@@ -27,5 +28,6 @@ pub use host_api::{
     RotateKeyRequest, SessionDocument, SessionList, SessionsDocument, StatusSource, ThrottleDocument, UpdateKeyRequest, UsageDocument,
 };
 pub use identity::{BuiltInRole, IdentityService, IdentityServiceError, Principal, TemporaryCredentials};
+pub use metrics::{AlarmNotice, AlarmSink, FigureSource, MetricService};
 pub use oidc::{Fetch, FetchError, Fetching};
 pub use serve::{CallerAddress, Control, MetricsSource};

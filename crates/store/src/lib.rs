@@ -5,12 +5,14 @@
 
 mod access_keys;
 mod agent_runtimes;
+mod alarms;
 mod api_keys;
 mod data_folder;
 mod database;
 mod fleet;
 mod functions;
 mod iam;
+mod metrics;
 mod rest_apis;
 mod seal;
 mod usage;
@@ -21,6 +23,9 @@ pub use agent_runtimes::{
     AgentProtocol, AgentRuntime, Artifact, IsolationLevel, LocalProgram, NetworkConfiguration, ResourceLimits, RuntimeConfiguration,
     RuntimeEndpoint, RuntimeStatus, RuntimeVersion, SessionMode, StoredRuntime,
 };
+pub use alarms::{
+    AlarmHistoryItem, AlarmStanding, AlarmState, Asked, Comparison, MetricAlarm, MetricQuery, MetricStat, MissingData, Watched,
+};
 pub use api_keys::{ApiKey, ApiKeyChange, ApiKeyId, FormerValue, KeyDigest, NewApiKey};
 pub use data_folder::{DataFolder, DataFolderError};
 pub use database::{Seeded, Store, StoreError};
@@ -30,6 +35,7 @@ pub use functions::{
     StoredFunction,
 };
 pub use iam::{Identity, IdentityChange, IdentityKind, KeyUse, ManagedPolicy, PolicyVersion, RoleTerms, StoredIdentities, UserAccessKey};
+pub use metrics::{KnownSeries, MetricPoint};
 pub use rest_apis::{
     Deployment, GatewayResponse, Integration, IntegrationResponse, IntegrationType, Method, MethodResponse, MethodSettings, Resource,
     RestApi, Stage, StageAccessLog,
