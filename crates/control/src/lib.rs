@@ -1,4 +1,4 @@
-//! AgentCore's front, the control planes of API Gateway and Lambda, IAM, STS and the host's own API: who calls, may they, and what they want.
+//! AgentCore's front, the control planes of API Gateway and Lambda, CloudWatch's metrics and alarms, IAM, STS and the host's own API: who calls, may they, and what they want.
 //!
 //! Every request is verified (SigV4, over the hash of the body that really came) and judged against its principal's policies before anything is done.
 //! This crate shapes AWS's documents; what is behind them (agents, keys) lives in the rooms below.
@@ -6,15 +6,18 @@
 mod agentcore_control;
 mod apigateway;
 mod body;
+mod cloudwatch;
 mod data_plane;
 mod host_api;
 mod iam;
 mod identity;
 mod lambda;
+mod members;
 mod metrics;
 mod oidc;
 mod operation;
 mod query;
+mod rpc;
 mod serve;
 mod sts;
 mod timestamp;

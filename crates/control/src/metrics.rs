@@ -3,11 +3,11 @@
 //! The rooms count in memory; a task empties them every second and commits what came, so that a killed host forgets a second at most. Whoever asks is answered with
 //! all that was counted until then. Alarms are judged by the same task. How the API writes any of this is not known here (`cloudwatch.rs`).
 
-pub(crate) mod alarm;
+mod alarm;
 mod alarms;
-pub(crate) mod math;
+mod math;
 mod query;
-pub(crate) mod statistic;
+mod statistic;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,9 +19,10 @@ use time::OffsetDateTime;
 
 use crate::timestamp::unix_ms;
 
-pub use alarms::{AlarmNotice, AlarmSink};
 pub(crate) use alarms::{AlarmChange, AlarmError, initial, missing_name, state_name};
-pub(crate) use query::{Interval, check, period_of_query, series_of};
+pub use alarms::{AlarmNotice, AlarmSink};
+pub(crate) use query::{Datum, Interval, check, period_of, period_of_query};
+pub(crate) use statistic::Statistic;
 
 /// How long a figure stays in memory alone.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -23,14 +23,17 @@ use time::format_description::well_known::Rfc3339;
 use crate::agentcore_control;
 use crate::apigateway;
 use crate::body::BodyReader;
+use crate::cloudwatch;
 use crate::data_plane;
 use crate::host_api::{self, Call, HostRooms, StatusSource};
 use crate::iam;
 use crate::identity::{IdentityService, Principal};
 use crate::lambda;
+use crate::metrics::MetricService;
 use crate::oidc::{self, Bearers, Fetch, Refusal};
 use crate::operation;
 use crate::query::{self, Parameters, Protocol};
+use crate::rpc::{self, RpcService, Wire};
 use crate::sts;
 use crate::timestamp::unix_ms;
 
@@ -53,6 +56,7 @@ pub struct Control {
     keys: Arc<KeyService>,
     apis: Arc<ApiService>,
     functions: Option<Arc<FunctionService>>,
+    figures: Option<Arc<MetricService>>,
     status: StatusSource,
     metrics: Option<MetricsSource>,
     bodies: BodyReader,
@@ -87,6 +91,7 @@ impl Control {
             keys,
             apis,
             functions: None,
+            figures: None,
             status,
             metrics,
             spans: Spans::default(),
@@ -99,6 +104,12 @@ impl Control {
     #[must_use]
     pub fn with_functions(self, functions: Arc<FunctionService>) -> Control {
         Control { functions: Some(functions), ..self }
+    }
+
+    /// The same, with metrics and alarms.
+    #[must_use]
+    pub fn with_metrics(self, figures: Arc<MetricService>) -> Control {
+        Control { figures: Some(figures), ..self }
     }
 
     /// `spans` are told of invocations.
@@ -203,6 +214,12 @@ impl Control {
                 query::refuse(protocol, &error, request_id)
             });
             Ok(answered.map(full))
+        } else if let Some((service, wire)) = rpc::called(&[&cloudwatch::RPC], &request) {
+            let answered = self.rpc(request, service, wire, request_id).await.unwrap_or_else(|error| {
+                tracing::debug!(request_id, code = %error.code, message = error.message, service = service.signing_name, "refused");
+                rpc::refuse(service, wire, &error, request_id)
+            });
+            Ok(answered.map(full))
         } else if let Some((operation, parameters)) = operation::find(lambda::OPERATIONS, &verb, &path)
             && let Some(functions) = &self.functions
         {
@@ -290,6 +307,22 @@ impl Control {
             iam::perform(iam::Call { operation, parameters, principal, now_unix }, self.identities.clone()).await?
         };
         Ok(query::answer(protocol, &action, &result, request_id))
+    }
+
+    /// Performs an operation of CloudWatch.
+    async fn rpc<B: Body<Data = Bytes> + Unpin>(
+        &self,
+        request: Request<B>,
+        service: &RpcService,
+        wire: Wire,
+        request_id: &str,
+    ) -> Result<Response<Bytes>, ServiceError> {
+        let (parts, body, principal) = self.verified(request, service.signing_name).await?;
+        let (operation, request) = rpc::read(service, wire, &parts, &body, BODY_BYTES_MAX)?;
+        let metrics = self.figures.clone().ok_or_else(|| ServiceError::internal_server("this host keeps no metrics"))?;
+        let call = cloudwatch::Call { operation: operation.clone(), request, principal, now_ms: unix_ms(now()) };
+        let result = cloudwatch::perform(call, metrics).await?;
+        Ok(rpc::answer(service, wire, &operation, &result, request_id))
     }
 
     /// Reads a request whose body is a document, and finds out who sent it.

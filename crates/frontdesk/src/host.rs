@@ -15,7 +15,7 @@ use frontdesk_agent::retrieval::SearchKind;
 use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
-use frontdesk_control::{BuiltInRole, CallerAddress, Control, IdentityService, MetricsSource, StatusSource};
+use frontdesk_control::{BuiltInRole, CallerAddress, Control, FigureSource, IdentityService, MetricService, MetricsSource, StatusSource};
 use frontdesk_functions::{FunctionPlace, FunctionService, RoleCredentials};
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
@@ -44,6 +44,7 @@ use tokio::sync::watch;
 
 use crate::agent_metrics::AgentMetrics;
 use crate::agentcore_calls::{self, AgentCoreCalls};
+use crate::alarm_teller::AlarmTeller;
 use crate::fetch;
 use crate::front_door::FrontDoor;
 use crate::function_logs;
@@ -99,6 +100,8 @@ pub(crate) struct Host {
     control_listener: Listener,
     keys: Arc<KeyService>,
     fleet: Option<Fleet>,
+    figures: Arc<MetricService>,
+    alarm_teller: AlarmTeller,
     data_folder: DataFolder,
 }
 
@@ -151,6 +154,10 @@ impl Host {
         let stage_logs = Arc::new(StageLogs::new(settings.account_id.clone(), Box::new(LogGroupFiles::new(data_folder.path()))));
         registry.register_collector(Box::new(AgentMetrics(runtimes.clone())));
         let metrics = Metrics::register(&mut registry);
+        let (alarm_sink, alarm_teller) = AlarmTeller::new(&settings.alarms)?;
+        let of_gateway = metrics.clone();
+        let sources: Vec<FigureSource> = vec![Box::new(move || of_gateway.take_figures())];
+        let figures = Arc::new(MetricService::open(store.clone(), &settings.region, &settings.account_id, sources, alarm_sink)?);
         let fleet = Fleet::new(keys.clone(), Gauge::default());
         if let Some(fleet) = &fleet {
             registry.register("frontdesk_fleet_connected", "Whether the fleet's database answers: 1 or 0", fleet.connected().clone());
@@ -212,7 +219,8 @@ impl Host {
         seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s, stream_timeout_ms }, now_unix)?;
         let region = settings.region.clone();
         let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis.clone(), status, metrics_source);
-        let control = control.with_functions(functions.clone()).with_spans(spans).with_fetch(fetch::documents()?);
+        let control = control.with_functions(functions.clone()).with_metrics(figures.clone()).with_spans(spans);
+        let control = control.with_fetch(fetch::documents()?);
         let control = Arc::new(control);
         control_end.put(&control);
         let limits = GatewayLimits {
@@ -241,6 +249,8 @@ impl Host {
             control_listener,
             keys,
             fleet,
+            figures,
+            alarm_teller,
             data_folder,
         })
     }
@@ -296,6 +306,8 @@ impl Host {
             control.clone().handle(request)
         };
         let back = tokio::spawn(frontdesk_gateway::run(self.control_listener, back, ended(doors_end)));
+        let alarm_teller = tokio::spawn(self.alarm_teller.run(self.figures.clone()));
+        let figures = tokio::spawn(self.figures.run(ended(rest_ends.clone())));
         let writer = tokio::spawn(UsageWriter::new(self.keys).run(ended(rest_ends)));
         let (end_fleet, fleet_ends) = watch::channel(false);
         let fleet = self.fleet.map(|fleet| tokio::spawn(fleet.run(ended(fleet_ends))));
@@ -308,7 +320,9 @@ impl Host {
         }
         tokio::join!(self.runtimes.shut_down(), self.functions.shut_down());
         let _ = end_rest.send(true);
-        let _ = writer.await;
+        let _ = tokio::join!(writer, figures);
+        // What it is telling it may tell no more: a receiver may be away for long.
+        alarm_teller.abort();
         // After the writer: the fleet is told the last counts.
         let _ = end_fleet.send(true);
         if let Some(fleet) = fleet {

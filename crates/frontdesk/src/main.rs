@@ -4,6 +4,8 @@
 mod agent_metrics;
 #[cfg(feature = "host")]
 mod agentcore_calls;
+#[cfg(feature = "host")]
+mod alarm_teller;
 mod cli;
 mod commands;
 #[cfg(feature = "host")]

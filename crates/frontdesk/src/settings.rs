@@ -78,6 +78,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "File of the access log; `-` is standard output, `off` none. By default `logs/access.log` in the data folder.",
     },
     Setting { path: "access_log.format", help: "`json`, `clf`, or a text with `$context` variables." },
+    Setting {
+        path: "alarms.webhook",
+        help: "URL that is told of alarms that change state: POST with the JSON that CloudWatch sends to SNS topics.",
+    },
+    Setting {
+        path: "alarms.command",
+        help: "Program that is told of them: a path, run without a shell, the JSON on its standard input, `ALARM_NAME`, `NEW_STATE` and `OLD_STATE` in its environment.",
+    },
+    Setting { path: "alarms.timeout_ms", help: "How long webhook and command may take each time; after a failure it is tried twice more." },
     Setting { path: "keys.keep_values", help: "Whether a key's value is kept, encrypted, so that it can be shown again." },
     Setting { path: "control.metrics", help: "Whether `/metrics` answers at the control face, without a signature." },
     Setting { path: "control.listen", help: "Address of the control face (AWS APIs and the command line)." },
@@ -164,6 +173,7 @@ pub(crate) struct Settings {
     pub(crate) seal_key_file: Option<PathBuf>,
     pub(crate) gateway: GatewaySettings,
     pub(crate) access_log: AccessLogSettings,
+    pub(crate) alarms: AlarmSettings,
     pub(crate) keys: KeySettings,
     pub(crate) control: ControlSettings,
     pub(crate) runtime: RuntimeHostSettings,
@@ -213,6 +223,21 @@ pub(crate) enum CacheScopeSetting {
 pub(crate) struct AccessLogSettings {
     pub(crate) path: Option<PathBuf>,
     pub(crate) format: String,
+}
+
+/// Who is told of alarms that change state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AlarmSettings {
+    pub(crate) webhook: Option<String>,
+    pub(crate) command: Option<PathBuf>,
+    pub(crate) timeout_ms: u64,
+}
+
+impl Default for AlarmSettings {
+    fn default() -> Self {
+        AlarmSettings { webhook: None, command: None, timeout_ms: 5000 }
+    }
 }
 
 /// The API keys.
@@ -366,6 +391,7 @@ impl Default for Settings {
             seal_key_file: None,
             gateway: GatewaySettings::default(),
             access_log: AccessLogSettings::default(),
+            alarms: AlarmSettings::default(),
             keys: KeySettings::default(),
             control: ControlSettings::default(),
             runtime: RuntimeHostSettings::default(),
@@ -758,13 +784,13 @@ mod tests {
         let mut settings = Settings::default();
         let path = Some(PathBuf::from("x"));
         (settings.gateway.tls_certificate, settings.gateway.tls_key) = (path.clone(), path.clone());
-        (settings.seal_key_file, settings.programs_dir) = (path.clone(), path.clone());
+        (settings.seal_key_file, settings.programs_dir, settings.alarms.command) = (path.clone(), path.clone(), path.clone());
         (settings.agent.cache_dir, settings.access_log.path) = (path.clone(), path);
         let some = Some("x".to_owned());
         (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) =
             (some.clone(), some.clone(), some.clone());
         (settings.fleet.url, settings.gateway.agent, settings.agent.api_key_secret) = (some.clone(), some.clone(), some.clone());
-        settings.deploy.model = Some(ModelChoice::Extractive);
+        (settings.alarms.webhook, settings.deploy.model) = (some.clone(), Some(ModelChoice::Extractive));
         settings.deploy.function_timeout_s = Some(1);
         (settings.deploy.region, settings.deploy.model_key_secret_arn, settings.deploy.alarm_address) = (some.clone(), some.clone(), some);
         let mut found = Vec::new();

@@ -182,7 +182,8 @@ impl Store {
     pub fn put_metric_alarm(&self, alarm: &MetricAlarm, history: &[AlarmHistoryItem]) -> Result<(), StoreError> {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
-        let sql = "INSERT INTO metric_alarm (name, definition) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET definition = excluded.definition";
+        let sql =
+            "INSERT INTO metric_alarm (name, definition) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET definition = excluded.definition";
         transaction.execute(sql, (&alarm.name, text(alarm)))?;
         history.iter().try_for_each(|item| add_history(&transaction, item))?;
         transaction.commit()?;
@@ -196,7 +197,8 @@ impl Store {
     pub fn delete_metric_alarm(&self, name: &str, history: &AlarmHistoryItem) -> Result<bool, StoreError> {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
-        let was_there = transaction.query_row("DELETE FROM metric_alarm WHERE name = ?1 RETURNING 1", [name], |_| Ok(())).optional()?.is_some();
+        let was_there =
+            transaction.query_row("DELETE FROM metric_alarm WHERE name = ?1 RETURNING 1", [name], |_| Ok(())).optional()?.is_some();
         if was_there {
             add_history(&transaction, history)?;
         }

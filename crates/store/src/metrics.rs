@@ -115,8 +115,7 @@ impl Store {
                     let at = point.at - point.at.rem_euclid(i64::from(*longer_s));
                     add_point(&transaction, id, &MetricPoint { at, span_s: *longer_s, sketch: point.sketch })?;
                 }
-                let mut delete =
-                    transaction.prepare_cached("DELETE FROM metric_point WHERE series_id = ?1 AND at = ?2 AND span_s = ?3")?;
+                let mut delete = transaction.prepare_cached("DELETE FROM metric_point WHERE series_id = ?1 AND at = ?2 AND span_s = ?3")?;
                 delete.execute((id, point.at, point.span_s))?;
             }
         }

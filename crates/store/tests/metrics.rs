@@ -63,8 +63,7 @@ fn points_grow_longer_with_age_and_are_deleted() {
 fn more_than_one_step_is_aged() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let many: Vec<_> =
-        (0..2500).map(|second| (series("A"), MetricPoint { at: second, span_s: 1, sketch: Sketch::of(1.0) })).collect();
+    let many: Vec<_> = (0..2500).map(|second| (series("A"), MetricPoint { at: second, span_s: 1, sketch: Sketch::of(1.0) })).collect();
     store.add_metric_points(&many).unwrap();
     assert!(store.age_metrics(DAY_S).unwrap());
     assert!(!store.age_metrics(DAY_S).unwrap());

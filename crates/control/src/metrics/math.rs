@@ -131,9 +131,7 @@ impl Expression {
         match self {
             Expression::Number(number) => Value::Number(*number),
             Expression::Of(id) => named.get(id).cloned().unwrap_or_else(|| Value::Points(Points::new())),
-            Expression::Negated(inner) => {
-                combine([inner.compute(named, moments), Value::Number(0.0)], |[value, _]| Some(-value))
-            }
+            Expression::Negated(inner) => combine([inner.compute(named, moments), Value::Number(0.0)], |[value, _]| Some(-value)),
             Expression::Two(operator, left, right) => {
                 let both = [left.compute(named, moments), right.compute(named, moments)];
                 combine(both, |[left, right]| operator.of(left, right))
@@ -161,9 +159,7 @@ impl Expression {
 /// Two values, moment by moment: where one has no data, neither has the result.
 fn combine(values: [Value; 2], with: impl Fn([f64; 2]) -> Option<f64>) -> Value {
     match &values {
-        [Value::Number(left), Value::Number(right)] => {
-            with([*left, *right]).map_or_else(|| Value::Points(Points::new()), Value::Number)
-        }
+        [Value::Number(left), Value::Number(right)] => with([*left, *right]).map_or_else(|| Value::Points(Points::new()), Value::Number),
         [Value::Points(points), _] | [_, Value::Points(points)] => {
             let at = |moment: &i64| Some((*moment, with([values[0].at(*moment)?, values[1].at(*moment)?])?));
             Value::Points(points.keys().filter_map(at).collect())
@@ -221,7 +217,9 @@ impl Reader<'_> {
                 match (word.as_str(), next(), next(), next(), next()) {
                     ("IF", Some(condition), Some(then), Some(other), None) => Ok(Expression::If(condition, then, other)),
                     ("FILL", Some(inner), Some(with), None, None) => Ok(Expression::Fill(inner, with)),
-                    _ => Err(format!("{word} is not computed here: arithmetic, comparisons, IF(condition, a, b) and FILL(series, number) are")),
+                    _ => Err(format!(
+                        "{word} is not computed here: arithmetic, comparisons, IF(condition, a, b) and FILL(series, number) are"
+                    )),
                 }
             }
             Some(first) if first.is_ascii_lowercase() => Ok(Expression::Of(word)),

@@ -100,7 +100,10 @@ fn in_order(queries: &[MetricQuery]) -> Result<Vec<(&MetricQuery, Option<Express
         let is_id = query.id.starts_with(|letter: char| letter.is_ascii_lowercase())
             && query.id.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
         if !is_id {
-            return Err(format!("The value {} for parameter MetricDataQueries is invalid: an Id begins with a lowercase letter and holds letters, digits and underscores", query.id));
+            return Err(format!(
+                "The value {} for parameter MetricDataQueries is invalid: an Id begins with a lowercase letter and holds letters, digits and underscores",
+                query.id
+            ));
         }
         if queries.iter().filter(|other| other.id == query.id).count() > 1 {
             return Err(format!("The Id {} is used more than once", query.id));
@@ -208,13 +211,8 @@ impl MetricService {
 }
 
 /// The metric that a statistic is of; its unit, which may be any, is left out.
-pub(crate) fn series_of(stat: &MetricStat) -> Series {
-    Series {
-        namespace: stat.namespace.clone(),
-        name: stat.name.clone(),
-        dimensions: stat.dimensions.clone(),
-        unit: String::new(),
-    }
+fn series_of(stat: &MetricStat) -> Series {
+    Series { namespace: stat.namespace.clone(), name: stat.name.clone(), dimensions: stat.dimensions.clone(), unit: String::new() }
 }
 
 #[cfg(test)]
