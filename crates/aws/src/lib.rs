@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod document;
 pub mod error;
 pub mod policy;
+pub mod prices;
 pub mod proxy_event;
 pub mod sigv4;
 

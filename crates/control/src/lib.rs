@@ -1,4 +1,4 @@
-//! AgentCore's front, the control planes of API Gateway and Lambda, CloudWatch's metrics and alarms, IAM, STS and the host's own API: who calls, may they, and what they want.
+//! AgentCore's front, the control planes of API Gateway and Lambda, CloudWatch's metrics and alarms, Cost Explorer, IAM, STS and the host's own API: who calls, may they, and what they want.
 //!
 //! Every request is verified (SigV4, over the hash of the body that really came) and judged against its principal's policies before anything is done.
 //! This crate shapes AWS's documents; what is behind them (agents, keys) lives in the rooms below.
@@ -7,6 +7,8 @@ mod agentcore_control;
 mod apigateway;
 mod body;
 mod cloudwatch;
+mod cost;
+mod cost_explorer;
 mod data_plane;
 mod host_api;
 mod iam;
@@ -25,10 +27,11 @@ mod timestamp;
 #[cfg(any(test, fuzzing))]
 pub use apigateway::fuzzing;
 pub use host_api::{
-    ActorUsageDocument, AgentDocument, AgentEndpointDocument, AgentList, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota,
-    GoBackRequest, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys, IsolationDocument, KeyDocument, KeyList, KeyUsageDocument,
-    KeyWithValue, LaunchRequest, LimitsDocument, PlanDocument, PlanList, PlanStageDocument, ProgramDocument, PutPlanRequest, QuotaDocument,
-    RotateKeyRequest, SessionDocument, SessionList, SessionsDocument, StatusSource, ThrottleDocument, UpdateKeyRequest, UsageDocument,
+    ActorUsageDocument, AgentDocument, AgentEndpointDocument, AgentList, CostDocument, CostLine, CreateKeyRequest, ExtendQuotaRequest,
+    ExtendedQuota, GoBackRequest, HOST_SERVICE, HostStatus, ImportKeysRequest, ImportedKeys, IsolationDocument, KeyDocument, KeyList,
+    KeyUsageDocument, KeyWithValue, LaunchRequest, LimitsDocument, PlanDocument, PlanList, PlanStageDocument, ProgramDocument,
+    PutPlanRequest, QuotaDocument, RotateKeyRequest, SessionDocument, SessionList, SessionsDocument, StatusSource, ThrottleDocument,
+    UpdateKeyRequest, UsageDocument,
 };
 pub use identity::{BuiltInRole, IdentityService, IdentityServiceError, Principal, TemporaryCredentials};
 pub use metrics::{AlarmNotice, AlarmSink, FigureSource, MetricService};

@@ -82,6 +82,8 @@ enum Command {
     Plans(commands::plans::PlansCommand),
     /// Say who used how much, exact to the moment; or extend a quota
     Usage(commands::usage::UsageArguments),
+    /// Say what a month's traffic here would have cost on AWS
+    Cost(commands::cost::CostArguments),
     /// Put the same agent onto AWS, or bring it there up to date
     #[cfg(feature = "deploy")]
     Deploy(Box<commands::deploy::DeployArguments>),
@@ -153,6 +155,7 @@ impl Command {
             Command::Keys(arguments) => commands::keys::run(arguments, &load(Vec::new())?),
             Command::Plans(command) => commands::plans::run(command, &load(Vec::new())?),
             Command::Usage(arguments) => commands::usage::run(&arguments, &load(Vec::new())?),
+            Command::Cost(arguments) => commands::cost::run(&arguments, &load(Vec::new())?),
             #[cfg(feature = "deploy")]
             Command::Deploy(arguments) => commands::deploy::run(&arguments, &load(Vec::new())?),
             #[cfg(feature = "deploy")]

@@ -16,7 +16,7 @@ use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_control::{BuiltInRole, CallerAddress, Control, FigureSource, IdentityService, MetricService, MetricsSource, StatusSource};
-use frontdesk_functions::{FunctionPlace, FunctionService, RoleCredentials};
+use frontdesk_functions::{FunctionFigures, FunctionPlace, FunctionService, RoleCredentials};
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
@@ -50,6 +50,7 @@ use crate::front_door::FrontDoor;
 use crate::function_logs;
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
+use crate::session_meter;
 use crate::settings::{self, CacheScopeSetting, OnOutageSetting, QuotaPeriodSetting, RuntimeHostSettings, Settings};
 use crate::stage_logs::LogGroupFiles;
 use crate::transport::{ControlEnd, InProcess};
@@ -156,7 +157,14 @@ impl Host {
         let metrics = Metrics::register(&mut registry);
         let (alarm_sink, alarm_teller) = AlarmTeller::new(&settings.alarms)?;
         let of_gateway = metrics.clone();
-        let sources: Vec<FigureSource> = vec![Box::new(move || of_gateway.take_figures())];
+        let of_proxy = Arc::new(FunctionFigures::default());
+        let (of_functions, of_runtimes, figures_of_proxy) = (functions.clone(), runtimes.clone(), of_proxy.clone());
+        let sources: Vec<FigureSource> = vec![
+            Box::new(move || of_gateway.take_figures()),
+            Box::new(move || of_functions.take_figures()),
+            Box::new(move || of_runtimes.take_figures()),
+            Box::new(move || figures_of_proxy.take(PROXY)),
+        ];
         let figures = Arc::new(MetricService::open(store.clone(), &settings.region, &settings.account_id, sources, alarm_sink)?);
         let fleet = Fleet::new(keys.clone(), Gauge::default());
         if let Some(fleet) = &fleet {
@@ -204,7 +212,7 @@ impl Host {
                 };
                 Ok(Proxy::new(settings, credentials.clone(), transport.clone(), spans.clone())?)
             };
-            FrontDoor::new(front_agent.clone(), runtimes.clone(), Box::new(make))
+            FrontDoor::new(front_agent.clone(), runtimes.clone(), Box::new(make), of_proxy, settings.deploy.function_memory_mb)
         };
         let proxy_arn = format!("arn:aws:lambda:{}:{}:function:{PROXY}", settings.region, settings.account_id);
         let function: Arc<dyn Integration> = Arc::new(front_door);
@@ -307,6 +315,7 @@ impl Host {
         };
         let back = tokio::spawn(frontdesk_gateway::run(self.control_listener, back, ended(doors_end)));
         let alarm_teller = tokio::spawn(self.alarm_teller.run(self.figures.clone()));
+        let session_meter = tokio::spawn(session_meter::run(self.runtimes.clone(), self.figures.clone()));
         let figures = tokio::spawn(self.figures.run(ended(rest_ends.clone())));
         let writer = tokio::spawn(UsageWriter::new(self.keys).run(ended(rest_ends)));
         let (end_fleet, fleet_ends) = watch::channel(false);
@@ -318,6 +327,7 @@ impl Host {
         if let Some(certificate) = certificate {
             certificate.abort();
         }
+        session_meter.abort();
         tokio::join!(self.runtimes.shut_down(), self.functions.shut_down());
         let _ = end_rest.send(true);
         let _ = tokio::join!(writer, figures);

@@ -34,6 +34,8 @@ mod run_file;
 mod secret;
 #[cfg(feature = "host")]
 mod seed;
+#[cfg(feature = "host")]
+mod session_meter;
 #[cfg(feature = "agent")]
 mod settings;
 #[cfg(feature = "host")]

@@ -6,6 +6,8 @@ pub(crate) mod agent;
 pub(crate) mod ask;
 #[cfg(feature = "host")]
 pub(crate) mod configure;
+#[cfg(feature = "host")]
+pub(crate) mod cost;
 #[cfg(feature = "deploy")]
 pub(crate) mod deploy;
 #[cfg(feature = "host")]
