@@ -593,6 +593,12 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         bail!("gateway.tls_certificate and gateway.tls_key belong together: set both, or neither");
     }
     LogFormat::parse(&access_log.format).context("access_log.format")?;
+    if let Some(webhook) = &settings.alarms.webhook {
+        crate::alarm_teller::webhook_of(webhook)?;
+    }
+    if settings.alarms.timeout_ms == 0 {
+        bail!("alarms.timeout_ms is 0; it must be at least 1");
+    }
     check_at_least_one(&[
         ("gateway.in_flight_max", gateway.in_flight_max),
         ("runtime.sessions_max", runtime.sessions_max),
@@ -753,6 +759,8 @@ mod tests {
         check_refused(&[("FRONTDESK_RUNTIME_EGRESS_ALLOW", "api.example.com, https://x")], "`https://x` names no host");
         check_refused(&[("FRONTDESK_KEYS_KEEP_VALUES", "perhaps")], "FRONTDESK_KEYS_KEEP_VALUES");
         check_refused(&[("FRONTDESK_FLEET_URL", "mysql://db.example")], "it is no postgres:// URL");
+        check_refused(&[("FRONTDESK_ALARMS_WEBHOOK", "ftp://example.com")], "alarms.webhook is no http");
+        check_refused(&[("FRONTDESK_ALARMS_TIMEOUT_MS", "0")], "alarms.timeout_ms is 0");
         check_refused(&[("FRONTDESK_FLEET_ON_OUTAGE", "ajar")], "FRONTDESK_FLEET_ON_OUTAGE");
         check_refused(&[("FRONTDESK_USAGE_PLAN_QUOTA_PERIOD", "YEAR")], "FRONTDESK_USAGE_PLAN_QUOTA_PERIOD");
         check_refused(&[("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "30000")], "between 50 and 29000");

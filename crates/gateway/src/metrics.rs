@@ -299,3 +299,39 @@ impl MethodMetrics {
         one_more(&figures.count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_taken_once_for_the_method_its_stage_and_its_api() {
+        let metrics = Metrics::register(&mut Registry::default());
+        let labels = MethodLabels { api_name: "a".into(), stage: "prod".into(), resource: "/invoke".into(), method: "POST".into() };
+        let method = metrics.of_method(&labels);
+        let unrouted = metrics.of_method(&MethodLabels { api_name: "a".into(), ..MethodLabels::default() });
+        for figures in [&method.figures, &method.figures, &unrouted.figures] {
+            figures.count.fetch_add(1, Ordering::Relaxed);
+            figures.latency.record(std::time::Duration::from_millis(4));
+        }
+        unrouted.figures.client_errors.fetch_add(1, Ordering::Relaxed);
+        method.figures.cache_hits.fetch_add(1, Ordering::Relaxed);
+        let taken: BTreeMap<_, _> = metrics.take_figures().into_iter().collect();
+        let api = ("ApiName", "a");
+        let stage = ("Stage", "prod");
+        let check = |name: &str, dimensions: &[(&str, &str)], unit: &str, expected: Option<(f64, f64)>| {
+            let sketch = taken.get(&Series::new(NAMESPACE, name, dimensions, unit));
+            assert_eq!(sketch.map(|sketch| (sketch.sum(), sketch.count())), expected, "{name} {dimensions:?}");
+        };
+        check("Count", &[api], "Count", Some((3.0, 3.0)));
+        check("Count", &[api, stage], "Count", Some((2.0, 2.0)));
+        check("Count", &[api, stage, ("Resource", "/invoke"), ("Method", "POST")], "Count", Some((2.0, 2.0)));
+        check("4XXError", &[api], "Count", Some((1.0, 3.0)));
+        check("4XXError", &[api, stage], "Count", Some((0.0, 2.0)));
+        check("Latency", &[api], "Milliseconds", Some((12.0, 3.0)));
+        check("CacheHitCount", &[api], "Count", Some((1.0, 1.0)));
+        check("CacheMissCount", &[api], "Count", None);
+        check("IntegrationLatency", &[api], "Milliseconds", None);
+        assert!(metrics.take_figures().is_empty());
+    }
+}
