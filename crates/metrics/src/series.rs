@@ -26,7 +26,7 @@ pub struct Series {
     pub name: String,
     /// Values by names.
     pub dimensions: BTreeMap<String, String>,
-    /// Such as `Milliseconds`; see [`unit`].
+    /// Such as `Milliseconds`; see [`mod@unit`].
     pub unit: String,
 }
 
