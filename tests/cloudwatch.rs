@@ -65,8 +65,11 @@ async fn an_alarm_goes_off_under_a_burst_is_told_and_goes_back() {
     // Away at first: it is tried again.
     let mut webhook = Webhook::start(1).await.unwrap();
     let command = folder.path().join("told.sh");
-    std::fs::write(&command, "#!/bin/sh\necho \"$ALARM_NAME $OLD_STATE $NEW_STATE\" >> told.txt\ncat >> told.json\necho >> told.json\n")
-        .unwrap();
+    std::fs::write(
+        &command,
+        "#!/bin/sh\necho \"$ALARM_NAME $OLD_STATE $NEW_STATE$FRONTDESK_ALARMS_WEBHOOK\" >> told.txt\ncat >> told.json\necho >> told.json\n",
+    )
+    .unwrap();
     std::fs::set_permissions(&command, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let host = setup()
         .variable("FRONTDESK_ALARMS_WEBHOOK", webhook.url())

@@ -130,6 +130,13 @@ async fn post(client: &reqwest::Client, url: &reqwest::Url, notice: &AlarmNotice
 async fn run_command(command: &Path, notice: &AlarmNotice, timeout: Duration) -> anyhow::Result<()> {
     let mut program = tokio::process::Command::new(command);
     program.env("ALARM_NAME", &notice.alarm).env("NEW_STATE", notice.state).env("OLD_STATE", notice.old_state);
+    // It is told of an alarm, not of the host's secrets.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("FRONTDESK_") || text.ends_with("_API_KEY") {
+            program.env_remove(&name);
+        }
+    }
     program.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
     let mut child = program.spawn().with_context(|| format!("failed to start {}", command.display()))?;
     let running = async {
