@@ -25,8 +25,6 @@ const NOT_FOLLOWED: [&str; 2] = ["Why API Gateway + Lambda is Required", "Part 4
 enum Plan {
     /// It says all of these, and these commands fail in it and no others (as they begin).
     Run { says: &'static [&'static str], fails: &'static [&'static str] },
-    /// As `Run`, once that is there. Until then it is run, and must not meet the expectation: else it waits no longer.
-    Waits { for_what: &'static str, says: &'static [&'static str], fails: &'static [&'static str] },
     /// It is not run.
     LeftOut(&'static str),
 }
@@ -37,10 +35,6 @@ const fn says(says: &'static [&'static str]) -> Plan {
 
 const fn fails(fails: &'static [&'static str], says: &'static [&'static str]) -> Plan {
     Plan::Run { says, fails }
-}
-
-const fn waits(for_what: &'static str, says: &'static [&'static str], fails: &'static [&'static str]) -> Plan {
-    Plan::Waits { for_what, says, fails }
 }
 
 /// The guide's blocks, by heading and number below it.
@@ -117,13 +111,15 @@ const GUIDE: &[(&str, Plan)] = &[
     ("Updating the Agent #1", says(&["READY", "\"result\": "])),
     ("Updating Lambda Function #1", says(&["\"result\""])),
     ("Rotating API Keys #1", says(&["New API Key: fd", "\"enabled\": false"])),
-    ("Monitoring #1", waits("CloudWatch's alarms", &[], &[])),
-    ("Monitoring #2", waits("CloudWatch's metrics", &["\"Label\": \"Count\"", "\"Label\": \"Invocations\""], &[])),
-    ("Cost Optimization #1", waits("Cost Explorer", &["\"ResultsByTime\""], &[])),
+    ("Monitoring #1", says(&[])),
+    ("Monitoring #2", says(&["\"Label\": \"Count\"", "\"Label\": \"Invocations\""])),
+    (COST, says(&["\"ResultsByTime\""])),
     // The second version that issue 3 made is left: AWS refuses it, too.
     ("Cleanup #1", fails(&["aws iam delete-policy"], &["DeleteConflict", "is destroyed"])),
 ];
 
+/// On the first of a month its period has no day, which AWS refuses, too: docs/guide-notes.md.
+const COST: &str = "Cost Optimization #1";
 /// Nobody answers what `aws configure` asks; the credentials of the environment go on.
 const UNANSWERED: &[&str] = &["aws configure"];
 /// Version 1 of the CLI has no `logs tail`.
@@ -287,6 +283,11 @@ impl Place {
     }
 }
 
+fn is_first_of_month() -> bool {
+    let today = std::process::Command::new("date").args(["-u", "+%d"]).output().unwrap();
+    today.stdout.starts_with(b"01")
+}
+
 #[tokio::test]
 async fn every_block_of_the_guide_runs() {
     let Some(guide) = std::env::var_os("FRONTDESK_GUIDE") else {
@@ -298,11 +299,12 @@ async fn every_block_of_the_guide_runs() {
     let place = Place::new().await;
     let notes = tempfile::tempdir().unwrap();
     let mut shell = Shell::open(&place.setup, place.folder.path(), notes.path()).await;
-    let (mut passed, mut left_out, mut waiting, mut wrong) = (0, 0, 0, Vec::new());
+    let (mut passed, mut left_out, mut wrong) = (0, 0, Vec::new());
     for block in &blocks {
         let (key, line) = (&block.key, block.line);
         let (says, fails) = match plans.get(key.as_str()) {
-            Some(Plan::Run { says, fails } | Plan::Waits { says, fails, .. }) => (*says, *fails),
+            Some(Plan::Run { .. }) if key == COST && is_first_of_month() => (&[][..], &["aws ce"][..]),
+            Some(Plan::Run { says, fails }) => (*says, *fails),
             Some(Plan::LeftOut(reason)) => {
                 println!("left out  {key}: {reason}");
                 left_out += 1;
@@ -320,13 +322,6 @@ async fn every_block_of_the_guide_runs() {
         let complaints = complaints(&outcome, says, fails);
         match plans.get(key.as_str()) {
             None => wrong.push(format!("{key} (line {line}) is not in the table; {}\n{}", complaints.join("; "), outcome.said)),
-            Some(Plan::Waits { for_what, .. }) if complaints.is_empty() => {
-                wrong.push(format!("{key} waits for {for_what} no longer: it passes"))
-            }
-            Some(Plan::Waits { for_what, .. }) => {
-                println!("waits     {key}: for {for_what} ({})", complaints.join("; "));
-                waiting += 1;
-            }
             _ if complaints.is_empty() => {
                 println!("passed    {key}");
                 passed += 1;
@@ -335,7 +330,7 @@ async fn every_block_of_the_guide_runs() {
         }
     }
     shell.close().await;
-    println!("{} blocks: {passed} passed, {left_out} left out, {waiting} wait, {} wrong", blocks.len(), wrong.len());
+    println!("{} blocks: {passed} passed, {left_out} left out, {} wrong", blocks.len(), wrong.len());
     let unknown: Vec<_> = GUIDE.iter().filter(|(key, _)| !blocks.iter().any(|block| block.key == *key)).collect();
     assert!(unknown.is_empty(), "the guide has none of these blocks: {unknown:?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));

@@ -8,6 +8,7 @@ pub mod llm_double;
 pub mod moto;
 pub mod postgres;
 pub mod runtime_api;
+pub mod webhook;
 
 /// The events of a streamed answer: server-sent, without names, each with one JSON document.
 ///

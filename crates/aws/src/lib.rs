@@ -1,13 +1,16 @@
-//! The AWS dialect: ARNs, credentials, Signature Version 4, IAM policies, service errors, and what passes between API Gateway and a function.
+//! The AWS dialect: ARNs, credentials, Signature Version 4, IAM policies, service errors, what passes between API Gateway and a function, and the forms in
+//! which documents cross the wire.
 //!
 //! Pure: no I/O, no async, no clock. Whatever depends on the time of day takes `now` as an argument, and whatever needs a secret is handed a
 //! lookup. What the documents of single AWS operations look like is not known here.
 
 pub mod arn;
 pub mod credentials;
+pub mod document;
 pub mod error;
 pub mod gateway_event;
 pub mod policy;
+pub mod prices;
 pub mod proxy_event;
 pub mod sigv4;
 

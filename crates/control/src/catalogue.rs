@@ -1,7 +1,7 @@
 //! What is served, read from the tables that dispatch works from: the compatibility page is made of it, so that it can neither promise nor forget anything.
 
 use crate::operation::Operation;
-use crate::{agentcore_control, apigateway, data_plane, iam, lambda, logs, sts};
+use crate::{agentcore_control, apigateway, cloudwatch, cost_explorer, data_plane, iam, lambda, logs, sts};
 
 /// A service of AWS that the control face plays.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,20 @@ pub fn served_services() -> Vec<ServedService> {
         of("iam", "IAM", "query", "[Who may call](identity.md)", named(iam::OPERATIONS.iter().map(|operation| operation.name))),
         of("lambda", "Lambda", "rest-json", "[Lambda functions](functions.md)", by_path(lambda::OPERATIONS)),
         of(logs::SERVICE, "CloudWatch Logs", "json", "[Logs](logs.md)", named(logs::OPERATIONS.iter().map(|operation| operation.name))),
+        of(
+            "cloudwatch",
+            "CloudWatch",
+            "rpc-v2-cbor, json, query",
+            "[Metrics and alarms](metrics.md)",
+            named(cloudwatch::OPERATIONS.iter().map(|operation| operation.name)),
+        ),
+        of(
+            "ce",
+            "Cost Explorer",
+            "json",
+            "[Metrics and alarms](metrics.md)",
+            named(cost_explorer::OPERATIONS.iter().map(|operation| operation.name)),
+        ),
         of("apigateway", "API Gateway", "rest-json", "[APIs of your own](apis.md)", by_path(apigateway::OPERATIONS)),
         of(
             "bedrock-agentcore-control",

@@ -1,6 +1,7 @@
 //! The host's own API for its command line, below `/_frontdesk`. Signed like everything here, with the service name `frontdesk`; for the root access key alone.
 
 mod agents;
+mod cost;
 mod documents;
 
 use std::borrow::Cow;
@@ -20,12 +21,14 @@ use time::Date;
 use time::macros::format_description;
 
 use crate::identity::Principal;
+use crate::metrics::MetricService;
 use crate::operation::{Operation, query_parameter};
 
 pub use agents::{
     AgentDocument, AgentEndpointDocument, AgentList, GoBackRequest, IsolationDocument, LaunchRequest, LimitsDocument, ProgramDocument,
     SessionDocument, SessionList, SessionsDocument,
 };
+pub use cost::{CostDocument, CostLine};
 pub use documents::{
     ActorUsageDocument, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, ImportKeysRequest, ImportedKeys, KeyDocument, KeyList,
     KeyUsageDocument, KeyWithValue, PlanDocument, PlanList, PlanStageDocument, PutPlanRequest, QuotaDocument, RotateKeyRequest,
@@ -59,6 +62,7 @@ pub(crate) enum HostOperation {
     DeleteAgent,
     ListSessions,
     EndSession,
+    Cost,
 }
 
 /// The table that dispatch works from.
@@ -97,6 +101,7 @@ pub(crate) const OPERATIONS: &[Operation<HostOperation>] = &[
     Operation { id: HostOperation::DeleteAgent, name: "DeleteAgent", verb: Method::DELETE, path: "/_frontdesk/agents/{agent}" },
     Operation { id: HostOperation::ListSessions, name: "ListSessions", verb: Method::GET, path: "/_frontdesk/sessions" },
     Operation { id: HostOperation::EndSession, name: "DeleteSession", verb: Method::DELETE, path: "/_frontdesk/sessions/{session}" },
+    Operation { id: HostOperation::Cost, name: "GetCost", verb: Method::GET, path: "/_frontdesk/cost" },
 ];
 
 /// The service's name in signatures.
@@ -196,6 +201,7 @@ pub(crate) struct HostRooms<'a> {
     pub(crate) source: &'a StatusSource,
     pub(crate) runtimes: Arc<RuntimeService>,
     pub(crate) keys: Arc<KeyService>,
+    pub(crate) metrics: Option<Arc<MetricService>>,
 }
 
 /// Performs one operation of the host's API.
@@ -206,7 +212,7 @@ pub(crate) async fn perform(call: Call<'_>, rooms: HostRooms<'_>) -> Result<Resp
     let Call { operation, parameters, query, body, principal, now_ms } = call;
     let now_unix = now_ms / 1000;
     principal.authorize(&format!("{HOST_SERVICE}:{}", operation.name), &["*"])?;
-    let HostRooms { region, source, runtimes, keys } = rooms;
+    let HostRooms { region, source, runtimes, keys, metrics } = rooms;
     let mut parameters = parameters.into_iter();
     let mut parameter = move || parameters.next().unwrap_or_default();
     match operation.id {
@@ -301,6 +307,7 @@ pub(crate) async fn perform(call: Call<'_>, rooms: HostRooms<'_>) -> Result<Resp
             let (plan, remaining) = blocking(move || keys.extend_quota(&key, usage_plan.as_deref(), extra, now_unix)).await?;
             Ok(json(StatusCode::OK, &ExtendedQuota { usage_plan: plan.name, remaining }))
         }
+        HostOperation::Cost => Ok(json(StatusCode::OK, &cost::document(query_value(&query, "month").as_deref(), metrics, now_unix).await?)),
         HostOperation::ListAgents
         | HostOperation::PutAgent
         | HostOperation::GetAgent

@@ -24,15 +24,19 @@ use crate::absent;
 use crate::agentcore_control;
 use crate::apigateway;
 use crate::body::BodyReader;
+use crate::cloudwatch;
+use crate::cost_explorer;
 use crate::data_plane;
 use crate::host_api::{self, Call, HostRooms, StatusSource};
 use crate::iam;
 use crate::identity::{IdentityService, Principal};
 use crate::lambda;
 use crate::logs::{self, LogService};
+use crate::metrics::MetricService;
 use crate::oidc::{self, Bearers, Fetch, Refusal};
 use crate::operation;
 use crate::query::{self, Parameters, Protocol};
+use crate::rpc::{self, RpcService, Wire};
 use crate::sts;
 use crate::timestamp::unix_ms;
 
@@ -56,6 +60,7 @@ pub struct Control {
     apis: Arc<ApiService>,
     functions: Option<Arc<FunctionService>>,
     logs: Option<Arc<LogService>>,
+    figures: Option<Arc<MetricService>>,
     status: StatusSource,
     metrics: Option<MetricsSource>,
     bodies: BodyReader,
@@ -91,6 +96,7 @@ impl Control {
             apis,
             functions: None,
             logs: None,
+            figures: None,
             status,
             metrics,
             spans: Spans::default(),
@@ -109,6 +115,12 @@ impl Control {
     #[must_use]
     pub fn with_logs(self, logs: Arc<LogService>) -> Control {
         Control { logs: Some(logs), ..self }
+    }
+
+    /// The same, with metrics and alarms.
+    #[must_use]
+    pub fn with_metrics(self, figures: Arc<MetricService>) -> Control {
+        Control { figures: Some(figures), ..self }
     }
 
     /// `spans` are told of invocations.
@@ -198,7 +210,13 @@ impl Control {
             let (parts, body, principal) = self.verified(request, host_api::HOST_SERVICE).await?;
             let query = parts.uri.query().unwrap_or_default().to_owned();
             let call = Call { operation, parameters, query, body, principal: &principal, now_ms: unix_ms(now()) };
-            let rooms = HostRooms { region: &self.region, source: &self.status, runtimes: self.runtimes.clone(), keys: self.keys.clone() };
+            let rooms = HostRooms {
+                region: &self.region,
+                source: &self.status,
+                runtimes: self.runtimes.clone(),
+                keys: self.keys.clone(),
+                metrics: self.figures.clone(),
+            };
             Ok(host_api::perform(call, rooms).await?.map(full))
         } else if let Some((operation, parameters)) = operation::find(apigateway::OPERATIONS, &verb, &path) {
             let (parts, body, principal) = self.verified(request, apigateway::SERVICE).await?;
@@ -220,6 +238,12 @@ impl Control {
             let answered = self.query(request, protocol, request_id).await.unwrap_or_else(|error| {
                 tracing::debug!(request_id, code = %error.code, message = error.message, service = protocol.service, "refused");
                 query::refuse(protocol, &error, request_id)
+            });
+            Ok(answered.map(full))
+        } else if let Some((service, wire)) = rpc::called(&[&cloudwatch::RPC, &cost_explorer::RPC], &request) {
+            let answered = self.rpc(request, service, wire, request_id).await.unwrap_or_else(|error| {
+                tracing::debug!(request_id, code = %error.code, message = error.message, service = service.signing_name, "refused");
+                rpc::refuse(service, wire, &error, request_id)
             });
             Ok(answered.map(full))
         } else if let Some((operation, parameters)) = operation::find(lambda::OPERATIONS, &verb, &path)
@@ -321,6 +345,34 @@ impl Control {
             iam::perform(iam::Call { operation, parameters, principal, now_unix }, self.identities.clone()).await?
         };
         Ok(query::answer(protocol, &action, &result, request_id))
+    }
+
+    /// Performs an operation of CloudWatch or Cost Explorer.
+    async fn rpc<B: Body<Data = Bytes> + Unpin>(
+        &self,
+        request: Request<B>,
+        service: &RpcService,
+        wire: Wire,
+        request_id: &str,
+    ) -> Result<Response<Bytes>, ServiceError> {
+        let (parts, body) = request.into_parts();
+        let (payload, hash) = self.bodies.read(body, BODY_BYTES_MAX).await?;
+        // Cost Explorer is one for all regions, and signed for this one.
+        let is_global = *service == cost_explorer::RPC
+            && query::signed_scope(&parts.headers, &parts.uri).is_some_and(|(region, _)| region == iam::REGION);
+        let region = if is_global { iam::REGION } else { &self.region };
+        let principal = self.authenticate_in(&parts, &hash, Scope { region, service: service.signing_name })?;
+        let body = in_memory(payload).await?;
+        let (operation, request) = rpc::read(service, wire, &parts, &body, BODY_BYTES_MAX)?;
+        let metrics = self.figures.clone().ok_or_else(|| ServiceError::internal_server("this host keeps no metrics"))?;
+        let result = if *service == cost_explorer::RPC {
+            let call = cost_explorer::Call { operation: operation.clone(), request, principal, now: now() };
+            cost_explorer::perform(call, metrics).await?
+        } else {
+            let call = cloudwatch::Call { operation: operation.clone(), request, principal, now_ms: unix_ms(now()) };
+            cloudwatch::perform(call, metrics).await?
+        };
+        Ok(rpc::answer(service, wire, &operation, &result, request_id))
     }
 
     /// Reads a request whose body is a document, and finds out who sent it.

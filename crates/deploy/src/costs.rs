@@ -1,42 +1,10 @@
-//! What a stack costs in a month, roughly: a dated table of list prices, and the arithmetic shown with its numbers.
-//!
-//! The prices are us-east-1's list prices without free tiers, discounts, taxes, data sent to the internet, and the model provider's bill. They are as widely
-//! quoted on the table's date; AWS's own pages were not at hand to check them against, so each is to be read as an estimate.
+//! What a stack costs in a month, roughly: assumptions, the table of list prices, and the arithmetic shown with its numbers.
 
 use std::fmt::Write as _;
 
-/// The day of the price table.
-pub const PRICES_OF: &str = "2026-11-23";
-/// Where the prices are published.
-pub const PRICE_PAGES: &[&str] = &[
-    "https://aws.amazon.com/api-gateway/pricing/",
-    "https://aws.amazon.com/lambda/pricing/",
-    "https://aws.amazon.com/bedrock/agentcore/pricing/",
-    "https://aws.amazon.com/cloudwatch/pricing/",
-    "https://aws.amazon.com/ecr/pricing/",
-    "https://aws.amazon.com/secrets-manager/pricing/",
-];
-
-/// Dollars for a million requests of a REST API.
-const API_MILLION: f64 = 3.50;
-/// Dollars for a million invocations of a function.
-const FUNCTION_MILLION: f64 = 0.20;
-/// Dollars for a GB-second of a function on arm64.
-const FUNCTION_GB_S: f64 = 0.000_013_333_4;
-/// Dollars for an hour of a processor in AgentCore; idle processors are not paid for.
-const AGENT_CPU_H: f64 = 0.0895;
-/// Dollars for an hour of a GB in AgentCore, for as long as a session lives.
-const AGENT_GB_H: f64 = 0.009_45;
-/// Dollars for a GB of logs taken in.
-const LOG_GB: f64 = 0.50;
-/// Dollars a month for an alarm, for each metric it looks at.
-const ALARM_METRIC: f64 = 0.10;
-/// Dollars a month for a metric of one's own.
-const METRIC: f64 = 0.30;
-/// Dollars a month for a secret.
-const SECRET: f64 = 0.40;
-/// Dollars a month for a GB of images.
-const IMAGE_GB: f64 = 0.10;
+use frontdesk_aws::prices::{
+    AGENT_CPU_H, AGENT_GB_H, ALARM_METRIC, API_MILLION, FUNCTION_GB_S, FUNCTION_MILLION, IMAGE_GB, LOG_GB, METRIC, PRICES_OF, SECRET,
+};
 
 /// What is assumed of a month.
 #[derive(Debug, Clone, PartialEq)]

@@ -85,6 +85,8 @@ enum Command {
     /// Write what a third party is handed for a key: how to call, an OpenAPI description, examples
     #[cfg(feature = "deploy")]
     Share(commands::share::ShareArguments),
+    /// Say what a month's traffic here would have cost on AWS
+    Cost(commands::cost::CostArguments),
     /// Put the same agent onto AWS, or bring it there up to date
     #[cfg(feature = "deploy")]
     Deploy(Box<commands::deploy::DeployArguments>),
@@ -164,6 +166,7 @@ impl Command {
             Command::Keys(arguments) => commands::keys::run(arguments, &load(Vec::new())?),
             Command::Plans(command) => commands::plans::run(command, &load(Vec::new())?),
             Command::Usage(arguments) => commands::usage::run(&arguments, &load(Vec::new())?),
+            Command::Cost(arguments) => commands::cost::run(&arguments, &load(Vec::new())?),
             #[cfg(feature = "deploy")]
             Command::Share(arguments) => commands::share::run(&arguments, &load(Vec::new())?),
             #[cfg(feature = "deploy")]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
 use frontdesk_control::{
-    AgentDocument, AgentList, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, GoBackRequest, HOST_SERVICE, HostStatus,
+    AgentDocument, AgentList, CostDocument, CreateKeyRequest, ExtendQuotaRequest, ExtendedQuota, GoBackRequest, HOST_SERVICE, HostStatus,
     ImportKeysRequest, ImportedKeys, KeyDocument, KeyList, KeyWithValue, LaunchRequest, PlanDocument, PlanList, PutPlanRequest,
     RotateKeyRequest, SessionList, UpdateKeyRequest, UsageDocument,
 };
@@ -115,6 +115,12 @@ impl ControlClient {
     pub(crate) async fn usage(&self, from: &str, to: &str, key: Option<&str>) -> anyhow::Result<UsageDocument> {
         let key = key.map(|key| format!("&key={}", segment(key))).unwrap_or_default();
         self.call(Method::GET, &format!("/_frontdesk/usage?from={}{key}&to={}", segment(from), segment(to)), None::<&()>).await
+    }
+
+    /// What a month's traffic (`YYYY-MM`; by default this one's) would have cost on AWS.
+    pub(crate) async fn cost(&self, month: Option<&str>) -> anyhow::Result<CostDocument> {
+        let month = month.map(|month| format!("?month={}", segment(month))).unwrap_or_default();
+        self.call(Method::GET, &format!("/_frontdesk/cost{month}"), None::<&()>).await
     }
 
     pub(crate) async fn extend_quota(&self, wanted: &ExtendQuotaRequest) -> anyhow::Result<ExtendedQuota> {

@@ -3,12 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use frontdesk_aws::arn::AgentRuntimeArn;
+use frontdesk_functions::{FunctionFigures, Running};
 use frontdesk_gateway::integration::{Answering, Body};
 use frontdesk_gateway::{Actor, Caller, Integration, IntegrationError};
+use frontdesk_metrics::CallOutcome;
 use frontdesk_proxy::Proxy;
 use frontdesk_runtime::RuntimeService;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
+use tokio::time::Instant;
 
 /// Makes the proxy to an agent.
 type MakeProxy = dyn Fn(&AgentRuntimeArn) -> anyhow::Result<Proxy> + Send + Sync;
@@ -19,13 +22,22 @@ pub(crate) struct FrontDoor {
     agent: String,
     runtimes: Arc<RuntimeService>,
     make: Box<MakeProxy>,
+    figures: Arc<FunctionFigures>,
+    /// What the function would have on AWS, in MB.
+    memory_mb: u32,
     current: Mutex<Option<(AgentRuntimeArn, Arc<Proxy>)>>,
 }
 
 impl FrontDoor {
-    /// The door to the agent of this name.
-    pub(crate) fn new(agent: String, runtimes: Arc<RuntimeService>, make: Box<MakeProxy>) -> FrontDoor {
-        FrontDoor { agent, runtimes, make, current: Mutex::new(None) }
+    /// The door to the agent of this name. Its calls are counted in `figures` as those of a function with this memory.
+    pub(crate) fn new(
+        agent: String,
+        runtimes: Arc<RuntimeService>,
+        make: Box<MakeProxy>,
+        figures: Arc<FunctionFigures>,
+        memory_mb: u32,
+    ) -> FrontDoor {
+        FrontDoor { agent, runtimes, make, figures, memory_mb, current: Mutex::new(None) }
     }
 
     /// The proxy to the agent as it is now; `None` while there is no such agent.
@@ -63,7 +75,15 @@ impl Integration for FrontDoor {
             }
             Err(error) => return Box::pin(async { Err(error) }),
         };
+        let counted = Counted {
+            _running: self.figures.begin(),
+            figures: self.figures.clone(),
+            memory_mb: self.memory_mb,
+            began: Instant::now(),
+            outcome: CallOutcome::HostFailed,
+        };
         Box::pin(async move {
+            let mut counted = counted;
             let (parts, body) = request.into_parts();
             let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(|| IntegrationError::Failed("no caller".into()))?;
             let body = body.collect().await.map_err(IntegrationError::Failed)?.to_bytes();
@@ -78,12 +98,29 @@ impl Integration for FrontDoor {
             };
             if is_streaming {
                 let answered = proxy.handle_stream(&body, &caller, now()).await.map_err(|_| IntegrationError::TimedOut)?;
+                counted.outcome = CallOutcome::Answered;
                 return Ok(naming_its_actor(answered).map(|body| body.map_err(Into::into).boxed_unsync()));
             }
             let answered = proxy.handle(&body, &caller, now()).await;
             let response: Response<bytes::Bytes> = answered.map_err(|_| IntegrationError::TimedOut)?;
+            counted.outcome = CallOutcome::Answered;
             Ok(naming_its_actor(response).map(whole))
         })
+    }
+}
+
+/// A call's count, told when it has ended, or its caller has gone. Of a stream it is the time until it begins.
+struct Counted {
+    figures: Arc<FunctionFigures>,
+    memory_mb: u32,
+    began: Instant,
+    outcome: CallOutcome,
+    _running: Running,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.figures.record(self.outcome, self.began.elapsed(), self.memory_mb);
     }
 }
 

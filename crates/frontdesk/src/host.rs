@@ -17,10 +17,10 @@ use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_control::{
-    Authority, BuiltInRole, CallerAddress, Control, ForeignHosts, IdentityService, Interceptor, LogService, MetricsSource,
-    ProxyCredentials, ProxyUser, StatusSource,
+    Authority, BuiltInRole, CallerAddress, Control, FigureSource, ForeignHosts, IdentityService, Interceptor, LogService, MetricService,
+    MetricsSource, ProxyCredentials, ProxyUser, StatusSource,
 };
-use frontdesk_functions::{FunctionPlace, FunctionService, LogSink as FunctionLogSink, RoleCredentials};
+use frontdesk_functions::{FunctionFigures, FunctionPlace, FunctionService, LogSink as FunctionLogSink, RoleCredentials};
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
@@ -48,14 +48,16 @@ use tokio::sync::watch;
 
 use crate::agent_metrics::AgentMetrics;
 use crate::agentcore_calls::{self, AgentCoreCalls};
+use crate::alarm_teller::AlarmTeller;
 use crate::ca_bundle;
 use crate::exec_environment;
 use crate::fetch;
 use crate::front_door::FrontDoor;
 use crate::function_calls::FunctionCalls;
-use crate::log_groups::{self, StageLogGroups};
+use crate::log_groups::{self, FilteredMetrics, StageLogGroups};
 use crate::run_file::{ROOT_KEY_FILE, RUN_FILE, RootKeyFile, RunFile};
 use crate::seed::{self, SeededHost};
+use crate::session_meter;
 use crate::settings::{self, CacheScopeSetting, ForeignHostsSetting, OnOutageSetting, QuotaPeriodSetting, RuntimeHostSettings, Settings};
 use crate::transport::{ControlEnd, InProcess};
 
@@ -107,6 +109,8 @@ pub(crate) struct Host {
     control_listener: Listener,
     keys: Arc<KeyService>,
     fleet: Option<Fleet>,
+    figures: Arc<MetricService>,
+    alarm_teller: AlarmTeller,
     data_folder: DataFolder,
 }
 
@@ -130,7 +134,8 @@ impl Host {
             None => SearchKind::Keyword,
         };
         let spawner = Spawner::start().context("failed to start the spawning thread")?;
-        let logs = logs(settings, data_folder.path())?;
+        let filtered = Arc::new(FilteredMetrics::default());
+        let logs = logs(settings, data_folder.path(), filtered.clone())?;
         let runtimes = runtimes(settings, data_folder.path(), store.clone(), spawner.clone(), logs.clone())?;
         runtimes.seed(own_agent(settings, data_folder.path(), &agent_runtime_arn)?, now_unix * 1000)?;
 
@@ -166,6 +171,18 @@ impl Host {
         let stage_logs = Arc::new(StageLogs::new(settings.account_id.clone(), Box::new(StageLogGroups(logs.clone()))));
         registry.register_collector(Box::new(AgentMetrics(runtimes.clone())));
         let metrics = Metrics::register(&mut registry);
+        let (alarm_sink, alarm_teller) = AlarmTeller::new(&settings.alarms)?;
+        let of_gateway = metrics.clone();
+        let of_proxy = Arc::new(FunctionFigures::default());
+        let (of_functions, of_runtimes, figures_of_proxy) = (functions.clone(), runtimes.clone(), of_proxy.clone());
+        let sources: Vec<FigureSource> = vec![
+            Box::new(move || of_gateway.take_figures()),
+            Box::new(move || of_functions.take_figures()),
+            Box::new(move || of_runtimes.take_figures()),
+            Box::new(move || figures_of_proxy.take(PROXY)),
+        ];
+        let figures = Arc::new(MetricService::open(store.clone(), &settings.region, &settings.account_id, sources, alarm_sink)?);
+        filtered.tell(figures.clone());
         let fleet = Fleet::new(keys.clone(), Gauge::default());
         if let Some(fleet) = &fleet {
             registry.register("frontdesk_fleet_connected", "Whether the fleet's database answers: 1 or 0", fleet.connected().clone());
@@ -212,7 +229,7 @@ impl Host {
                 };
                 Ok(Proxy::new(settings, credentials.clone(), transport.clone(), spans.clone())?)
             };
-            FrontDoor::new(front_agent.clone(), runtimes.clone(), Box::new(make))
+            FrontDoor::new(front_agent.clone(), runtimes.clone(), Box::new(make), of_proxy, settings.deploy.function_memory_mb)
         };
         let proxy_arn = proxy_arn(&settings.region, &settings.account_id);
         let function: Arc<dyn Integration> = Arc::new(front_door);
@@ -234,7 +251,8 @@ impl Host {
         seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s, stream_timeout_ms }, now_unix)?;
         let region = settings.region.clone();
         let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis.clone(), status, metrics_source);
-        let control = control.with_functions(functions.clone()).with_logs(logs.clone()).with_spans(spans).with_fetch(fetch::documents()?);
+        let control = control.with_functions(functions.clone()).with_logs(logs.clone()).with_metrics(figures.clone());
+        let control = control.with_spans(spans).with_fetch(fetch::documents()?);
         let control = Arc::new(control);
         control_end.put(&control);
         let limits = GatewayLimits {
@@ -270,6 +288,8 @@ impl Host {
             control_listener,
             keys,
             fleet,
+            figures,
+            alarm_teller,
             data_folder,
         })
     }
@@ -335,6 +355,9 @@ impl Host {
             }
         };
         let back = tokio::spawn(frontdesk_gateway::run(self.control_listener, back, ended(doors_end)));
+        let alarm_teller = tokio::spawn(self.alarm_teller.run(self.figures.clone()));
+        let session_meter = tokio::spawn(session_meter::run(self.runtimes.clone(), self.figures.clone()));
+        let figures = tokio::spawn(self.figures.run(ended(rest_ends.clone())));
         let writer = tokio::spawn(UsageWriter::new(self.keys).run(ended(rest_ends)));
         let (end_fleet, fleet_ends) = watch::channel(false);
         let fleet = self.fleet.map(|fleet| tokio::spawn(fleet.run(ended(fleet_ends))));
@@ -345,12 +368,15 @@ impl Host {
         if let Some(certificate) = certificate {
             certificate.abort();
         }
+        session_meter.abort();
         tokio::join!(self.runtimes.shut_down(), self.functions.shut_down());
         // After those who print: their last lines are written.
         let logs = self.logs;
         let _ = tokio::task::spawn_blocking(move || logs.flush()).await;
         let _ = end_rest.send(true);
-        let _ = writer.await;
+        let _ = tokio::join!(writer, figures);
+        // What it is telling it may tell no more: a receiver may be away for long.
+        alarm_teller.abort();
         // After the writer: the fleet is told the last counts.
         let _ = end_fleet.send(true);
         if let Some(fleet) = fleet {
@@ -415,9 +441,9 @@ fn seal_key(settings: &Settings, data_folder: &DataFolder) -> anyhow::Result<Sea
 }
 
 /// The logs: what functions, agents and stages print, and what anybody puts.
-fn logs(settings: &Settings, data_folder: &Path) -> anyhow::Result<Arc<LogService>> {
+fn logs(settings: &Settings, data_folder: &Path, filtered: Arc<FilteredMetrics>) -> anyhow::Result<Arc<LogService>> {
     let store = LogStore::open(&data_folder.join("logs.db"))?;
-    let opened = LogService::open(store, settings.region.clone(), settings.account_id.clone(), Arc::new(()));
+    let opened = LogService::open(store, settings.region.clone(), settings.account_id.clone(), filtered);
     opened.map_err(anyhow::Error::from_boxed).context("failed to open the logs")
 }
 

@@ -1,11 +1,12 @@
 //! What the host's own parts print, as log groups have it: where functions', sessions' and stages' lines go among the logs.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use frontdesk_aws::Arn;
-use frontdesk_control::LogService;
+use frontdesk_control::{LogMetric, LogMetrics, LogService, MetricService};
 use frontdesk_functions::LogSink;
 use frontdesk_gateway::stage_logs::{Destinations, OpenSink};
+use frontdesk_metrics::Series;
 use frontdesk_runtime::{AgentLine, AgentLines};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -15,6 +16,27 @@ use time::macros::format_description;
 const NAME_CHARS_MAX: usize = 512;
 /// API Gateway's words for a destination that is none.
 const INVALID_ARN: &str = "Invalid ARN specified in the request";
+
+/// What metric filters find, which goes among the metrics once those are there: they in turn want what writes the logs.
+#[derive(Default)]
+pub(crate) struct FilteredMetrics(OnceLock<Arc<MetricService>>);
+
+impl FilteredMetrics {
+    /// Whom to tell from here on.
+    pub(crate) fn tell(&self, metrics: Arc<MetricService>) {
+        let _ = self.0.set(metrics);
+    }
+}
+
+impl LogMetrics for FilteredMetrics {
+    fn record(&self, metric: LogMetric<'_>) {
+        let dimensions: Vec<(&str, &str)> = metric.dimensions.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if let Some(metrics) = self.0.get() {
+            let series = Series::new(metric.namespace, metric.name, &dimensions, metric.unit.unwrap_or("None"));
+            metrics.put(series, metric.value, metric.timestamp_ms);
+        }
+    }
+}
 
 /// What functions print: `/aws/lambda/{function}`, a stream for each environment.
 pub(crate) fn of_functions(logs: Arc<LogService>) -> LogSink {

@@ -5,6 +5,8 @@ mod agent_metrics;
 #[cfg(feature = "host")]
 mod agentcore_calls;
 #[cfg(feature = "host")]
+mod alarm_teller;
+#[cfg(feature = "host")]
 mod ca_bundle;
 mod cli;
 mod commands;
@@ -42,6 +44,8 @@ mod run_file;
 mod secret;
 #[cfg(feature = "host")]
 mod seed;
+#[cfg(feature = "host")]
+mod session_meter;
 #[cfg(feature = "agent")]
 mod settings;
 #[cfg(feature = "host")]

@@ -78,6 +78,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "File of the access log; `-` is standard output, `off` none. By default `logs/access.log` in the data folder.",
     },
     Setting { path: "access_log.format", help: "`json`, `clf`, or a text with `$context` variables." },
+    Setting {
+        path: "alarms.webhook",
+        help: "URL that is told of alarms that change state: POST with the JSON that CloudWatch sends to SNS topics.",
+    },
+    Setting {
+        path: "alarms.command",
+        help: "Program that is told of them: a path, run without a shell, the JSON on its standard input, `ALARM_NAME`, `NEW_STATE` and `OLD_STATE` in its environment.",
+    },
+    Setting { path: "alarms.timeout_ms", help: "How long webhook and command may take each time; after a failure it is tried twice more." },
     Setting { path: "keys.keep_values", help: "Whether a key's value is kept, encrypted, so that it can be shown again." },
     Setting { path: "control.metrics", help: "Whether `/metrics` answers at the control face, without a signature." },
     Setting {
@@ -175,6 +184,7 @@ pub(crate) struct Settings {
     pub(crate) seal_key_file: Option<PathBuf>,
     pub(crate) gateway: GatewaySettings,
     pub(crate) access_log: AccessLogSettings,
+    pub(crate) alarms: AlarmSettings,
     pub(crate) keys: KeySettings,
     pub(crate) control: ControlSettings,
     pub(crate) runtime: RuntimeHostSettings,
@@ -224,6 +234,21 @@ pub(crate) enum CacheScopeSetting {
 pub(crate) struct AccessLogSettings {
     pub(crate) path: Option<PathBuf>,
     pub(crate) format: String,
+}
+
+/// Who is told of alarms that change state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AlarmSettings {
+    pub(crate) webhook: Option<String>,
+    pub(crate) command: Option<PathBuf>,
+    pub(crate) timeout_ms: u64,
+}
+
+impl Default for AlarmSettings {
+    fn default() -> Self {
+        AlarmSettings { webhook: None, command: None, timeout_ms: 5000 }
+    }
 }
 
 /// The API keys.
@@ -387,6 +412,7 @@ impl Default for Settings {
             seal_key_file: None,
             gateway: GatewaySettings::default(),
             access_log: AccessLogSettings::default(),
+            alarms: AlarmSettings::default(),
             keys: KeySettings::default(),
             control: ControlSettings::default(),
             runtime: RuntimeHostSettings::default(),
@@ -588,6 +614,12 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         bail!("gateway.tls_certificate and gateway.tls_key belong together: set both, or neither");
     }
     LogFormat::parse(&access_log.format).context("access_log.format")?;
+    if let Some(webhook) = &settings.alarms.webhook {
+        crate::alarm_teller::webhook_of(webhook)?;
+    }
+    if settings.alarms.timeout_ms == 0 {
+        bail!("alarms.timeout_ms is 0; it must be at least 1");
+    }
     check_at_least_one(&[
         ("gateway.in_flight_max", gateway.in_flight_max),
         ("runtime.sessions_max", runtime.sessions_max),
@@ -748,6 +780,8 @@ mod tests {
         check_refused(&[("FRONTDESK_RUNTIME_EGRESS_ALLOW", "api.example.com, https://x")], "`https://x` names no host");
         check_refused(&[("FRONTDESK_KEYS_KEEP_VALUES", "perhaps")], "FRONTDESK_KEYS_KEEP_VALUES");
         check_refused(&[("FRONTDESK_FLEET_URL", "mysql://db.example")], "it is no postgres:// URL");
+        check_refused(&[("FRONTDESK_ALARMS_WEBHOOK", "ftp://example.com")], "alarms.webhook is no http");
+        check_refused(&[("FRONTDESK_ALARMS_TIMEOUT_MS", "0")], "alarms.timeout_ms is 0");
         check_refused(&[("FRONTDESK_FLEET_ON_OUTAGE", "ajar")], "FRONTDESK_FLEET_ON_OUTAGE");
         check_refused(&[("FRONTDESK_USAGE_PLAN_QUOTA_PERIOD", "YEAR")], "FRONTDESK_USAGE_PLAN_QUOTA_PERIOD");
         check_refused(&[("FRONTDESK_GATEWAY_INTEGRATION_TIMEOUT_MS", "30000")], "between 50 and 29000");
@@ -779,13 +813,13 @@ mod tests {
         let mut settings = Settings::default();
         let path = Some(PathBuf::from("x"));
         (settings.gateway.tls_certificate, settings.gateway.tls_key) = (path.clone(), path.clone());
-        (settings.seal_key_file, settings.programs_dir) = (path.clone(), path.clone());
+        (settings.seal_key_file, settings.programs_dir, settings.alarms.command) = (path.clone(), path.clone(), path.clone());
         (settings.agent.cache_dir, settings.access_log.path) = (path.clone(), path);
         let some = Some("x".to_owned());
         (settings.agent.system_prompt, settings.agent.base_url, settings.agent.api_key_variable) =
             (some.clone(), some.clone(), some.clone());
         (settings.fleet.url, settings.gateway.agent, settings.agent.api_key_secret) = (some.clone(), some.clone(), some.clone());
-        settings.deploy.model = Some(ModelChoice::Extractive);
+        (settings.alarms.webhook, settings.deploy.model) = (some.clone(), Some(ModelChoice::Extractive));
         settings.deploy.function_timeout_s = Some(1);
         (settings.deploy.region, settings.deploy.model_key_secret_arn, settings.deploy.alarm_address) = (some.clone(), some.clone(), some);
         let mut found = Vec::new();

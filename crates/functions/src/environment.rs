@@ -69,6 +69,7 @@ pub(crate) struct Invocation {
 pub(crate) struct Done {
     pub(crate) outcome: Outcome,
     pub(crate) log_tail: String,
+    pub(crate) duration: Duration,
     pub(crate) is_usable: bool,
 }
 
@@ -157,7 +158,7 @@ impl Environment {
         self.child.drain().await;
         self.log.line(&format!("END RequestId: {request_id}"), now());
         self.log.line(&report.line(&request_id), now());
-        Done { outcome, log_tail: self.log.text(), is_usable }
+        Done { outcome, log_tail: self.log.text(), duration, is_usable }
     }
 
     /// The log lines of a start that failed, with Lambda's own around them.

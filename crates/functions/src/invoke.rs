@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use frontdesk_store::{FunctionState, StoredFunction};
+use frontdesk_metrics::{CallOutcome, Figures};
+use frontdesk_store::{Function, FunctionState, StoredFunction};
 use tokio::time::Instant;
 
 use crate::client::RuntimeKind;
@@ -68,7 +69,7 @@ impl FunctionService {
     pub async fn invoke(self: &Arc<Self>, request: InvokeRequest) -> Result<Invoked, FunctionError> {
         check_payload(&request.payload, PAYLOAD_BYTES_MAX, "RequestResponse")?;
         let call = self.look_up(&request.name)?;
-        let place = self.pools.enter(&call.stored.function.name, call.stored.function.reserved_concurrency)?;
+        let place = self.enter(&call)?;
         // As in Lambda, a caller that goes away does not stop the function; nor may its process be forgotten, or be left to the caller's runtime.
         let service = self.clone();
         let carried = self.tasks.spawn(async move { service.carry_out(&call, request, place, uuid::Uuid::new_v4().to_string()).await });
@@ -107,7 +108,7 @@ impl FunctionService {
         for wait in EVENT_RETRIES.map(Some).into_iter().chain([None]) {
             let tried = async {
                 let call = self.look_up(&request.name)?;
-                let place = self.pools.enter(&call.stored.function.name, call.stored.function.reserved_concurrency)?;
+                let place = self.enter(&call)?;
                 self.carry_out(&call, request.clone(), place, request_id.clone()).await
             };
             match tried.await {
@@ -120,6 +121,17 @@ impl FunctionService {
             }
         }
         tracing::warn!(request_id, function = request.name.name, "an event was given up");
+    }
+
+    /// Takes what Lambda's metrics would count, since the last time.
+    #[must_use]
+    pub fn take_figures(&self) -> Figures {
+        self.figures.take()
+    }
+
+    fn enter(&self, call: &Call) -> Result<Place, FunctionError> {
+        let Function { name, reserved_concurrency, .. } = &call.stored.function;
+        self.pools.enter(name, *reserved_concurrency).inspect_err(|_| self.figures.of(name).throttled())
     }
 
     /// What a name leads to.
@@ -136,6 +148,9 @@ impl FunctionService {
     }
 
     async fn carry_out(&self, call: &Call, request: InvokeRequest, place: Place, request_id: String) -> Result<Invoked, FunctionError> {
+        let figures = self.figures.of(&call.stored.function.name);
+        let _running = figures.begin();
+        let memory_mb = call.stored.versions[&call.version].configuration.memory_mb;
         let version = &call.stored.versions[&call.version];
         let key = PoolKey { function: call.stored.function.name.clone(), revision_id: version.revision_id.clone() };
         let told = |outcome: Outcome, log_tail: String| {
@@ -152,10 +167,12 @@ impl FunctionService {
             }
             None => {
                 let began = Instant::now();
-                let mut environment = self.start(call).await.map_err(FunctionError::Failed)?;
+                let started = self.start(call).await.map_err(FunctionError::Failed);
+                let mut environment = started.inspect_err(|_| figures.record(CallOutcome::HostFailed, began.elapsed(), memory_mb))?;
                 if let Err(outcome) = environment.init().await {
                     let log_tail = environment.report_failed_start(&request_id, &call.version, began).await;
                     environment.kill().await;
+                    figures.record(CallOutcome::CallerOrCodeFailed, began.elapsed(), memory_mb);
                     return Ok(told(outcome, log_tail));
                 }
                 environment
@@ -170,6 +187,8 @@ impl FunctionService {
             timeout: Duration::from_secs(u64::from(version.configuration.timeout_s)),
         };
         let done = environment.invoke(invocation, &call.version).await;
+        let outcome = if matches!(done.outcome, Outcome::Failed(_)) { CallOutcome::CallerOrCodeFailed } else { CallOutcome::Answered };
+        figures.record(outcome, done.duration, memory_mb);
         if done.is_usable && self.is_current(&key) {
             self.pools.put(key, environment, Instant::now());
         } else {

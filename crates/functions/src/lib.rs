@@ -5,6 +5,7 @@
 //! is `control`'s to judge), how AWS writes its documents, and what a function does.
 
 mod error;
+mod figures;
 mod log;
 mod name;
 mod service;
@@ -20,6 +21,7 @@ mod runtime_api;
 mod invoke;
 
 pub use error::FunctionError;
+pub use figures::{FunctionFigures, Running};
 pub use invoke::{InvokeRequest, Invoked, PAYLOAD_BYTES_MAX};
 pub use log::{LogEvent, LogSink};
 pub use name::FunctionName;

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::client::{Clients, RuntimeKind};
 use crate::code::{CodeFolder, sha256_base64};
 use crate::error::FunctionError;
+use crate::figures::AllFigures;
 use crate::log::LogSink;
 use crate::pool::Pools;
 
@@ -86,6 +87,7 @@ pub struct FunctionService {
     pub(crate) environment: Arc<[(OsString, OsString)]>,
     /// Events that wait or are being handled.
     pub(crate) events: AtomicUsize,
+    pub(crate) figures: AllFigures,
     store: Arc<Store>,
     functions: RwLock<BTreeMap<String, Arc<StoredFunction>>>,
     /// One change at a time: it is written first, and then seen.
@@ -130,6 +132,7 @@ impl FunctionService {
             changes: watch::Sender::new(0),
             environments: AtomicU64::new(0),
             events: AtomicUsize::new(0),
+            figures: AllFigures::default(),
             store,
             spawner,
             place,

@@ -1,7 +1,12 @@
-//! API Gateway's metrics, for Prometheus: `Count`, `4XXError`, `5XXError`, `Latency`, `IntegrationLatency`, `CacheHitCount` and `CacheMissCount` with the
-//! dimensions API, stage, resource and method as labels; a sum over labels gives the coarser dimensions
+//! API Gateway's metrics, for Prometheus and for CloudWatch: `Count`, `4XXError`, `5XXError`, `Latency`, `IntegrationLatency`, `CacheHitCount` and `CacheMissCount` with the
+//! dimensions API, stage, resource and method as labels; a sum over labels gives the coarser dimensions, which CloudWatch has as metrics of their own
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html>).
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use frontdesk_metrics::{Durations, Figures, Series, Sketch, unit};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -29,7 +34,7 @@ pub fn text(registry: &Registry) -> String {
 }
 
 /// A method's labels.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub struct MethodLabels {
     /// The API's name.
     pub api_name: String,
@@ -56,7 +61,23 @@ pub struct MethodMetrics {
     integration_latency: Histogram,
     cache_hits: Counter,
     cache_misses: Counter,
+    figures: Arc<MethodFigures>,
 }
+
+/// What has been counted for one method since it was last taken.
+#[derive(Debug, Default)]
+struct MethodFigures {
+    count: AtomicU64,
+    client_errors: AtomicU64,
+    server_errors: AtomicU64,
+    cache_hits: AtomicU64,
+    cache_misses: AtomicU64,
+    latency: Durations,
+    integration_latency: Durations,
+}
+
+/// The namespace of API Gateway's metrics.
+const NAMESPACE: &str = "AWS/ApiGateway";
 
 /// All metrics of a gateway.
 #[derive(Debug, Clone)]
@@ -72,6 +93,7 @@ pub struct Metrics {
     in_flight: Gauge,
     connections: Gauge,
     log_lines_lost: Counter,
+    figures: Arc<Mutex<BTreeMap<MethodLabels, Arc<MethodFigures>>>>,
 }
 
 fn latency_histogram() -> Histogram {
@@ -94,6 +116,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             log_lines_lost: Counter::default(),
+            figures: Arc::default(),
         };
         let registry = registry.sub_registry_with_prefix("apigateway");
         registry.register("count", "Requests", metrics.count.clone());
@@ -123,7 +146,27 @@ impl Metrics {
             integration_latency: self.integration_latency.get_or_create_owned(labels),
             cache_hits: self.cache_hits.get_or_create_owned(labels),
             cache_misses: self.cache_misses.get_or_create_owned(labels),
+            figures: self.figures.lock().unwrap_or_else(PoisonError::into_inner).entry(labels.clone()).or_default().clone(),
         }
+    }
+
+    /// Takes what has been counted since the last time: of each API, of each of its stages, and of each method. A 4XXError or 5XXError of nothing is one that did not
+    /// happen, so that the average is the rate, as in CloudWatch.
+    #[must_use]
+    pub fn take_figures(&self) -> Figures {
+        let methods: Vec<_> = {
+            let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+            figures.iter().map(|(labels, figures)| (labels.clone(), figures.clone())).collect()
+        };
+        let mut taken: BTreeMap<Series, Sketch> = BTreeMap::new();
+        for (labels, figures) in methods {
+            for (name, unit, sketch) in figures.take() {
+                for dimensions in labels.dimensions() {
+                    taken.entry(Series::new(NAMESPACE, name, &dimensions, unit)).or_default().merge(&sketch);
+                }
+            }
+        }
+        taken.into_iter().collect()
     }
 
     /// Counts an answer that the gateway gave by itself.
@@ -181,23 +224,115 @@ impl Drop for OneMore {
     }
 }
 
+impl MethodLabels {
+    /// The dimensions of the metrics that a method counts for.
+    fn dimensions(&self) -> Vec<Vec<(&str, &str)>> {
+        let api = ("ApiName", &*self.api_name);
+        let stage = ("Stage", &*self.stage);
+        let method = [("Resource", &*self.resource), ("Method", &*self.method)];
+        let mut dimensions = vec![vec![api]];
+        if !self.stage.is_empty() {
+            dimensions.push(vec![api, stage]);
+        }
+        if !self.resource.is_empty() {
+            dimensions.push([vec![api, stage], method.to_vec()].concat());
+        }
+        dimensions
+    }
+}
+
+impl MethodFigures {
+    /// What came since the last time, by metric; nothing where nothing came.
+    fn take(&self) -> Vec<(&'static str, &'static str, Sketch)> {
+        let take = |counted: &AtomicU64| counted.swap(0, Ordering::Relaxed);
+        let all = take(&self.count);
+        if all == 0 {
+            return Vec::new();
+        }
+        let mut taken = vec![
+            ("Count", unit::COUNT, Sketch::of_shares(all, all)),
+            ("4XXError", unit::COUNT, Sketch::of_shares(take(&self.client_errors), all)),
+            ("5XXError", unit::COUNT, Sketch::of_shares(take(&self.server_errors), all)),
+            ("Latency", unit::MILLISECONDS, self.latency.take()),
+            ("IntegrationLatency", unit::MILLISECONDS, self.integration_latency.take()),
+        ];
+        for (name, counted) in [("CacheHitCount", take(&self.cache_hits)), ("CacheMissCount", take(&self.cache_misses))] {
+            taken.push((name, unit::COUNT, Sketch::of_shares(counted, counted)));
+        }
+        taken.retain(|(_, _, sketch)| !sketch.is_empty());
+        taken
+    }
+}
+
 impl MethodMetrics {
     /// Counts an exchange.
     pub fn record(&self, exchange: &Exchange, ended: Ended) {
+        let figures = &*self.figures;
+        let one_more = |counted: &AtomicU64| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
         self.count.inc();
         if exchange.status.is_client_error() {
             self.client_errors.inc();
+            one_more(&figures.client_errors);
         } else if exchange.status.is_server_error() {
             self.server_errors.inc();
+            one_more(&figures.server_errors);
         }
         self.latency.observe(ended.latency.as_secs_f64());
+        figures.latency.record(ended.latency);
         if let Some(integration) = &exchange.integration {
             self.integration_latency.observe(integration.latency.as_secs_f64());
+            figures.integration_latency.record(integration.latency);
         }
         match exchange.cache {
-            Some(CacheUse::Hit) => drop(self.cache_hits.inc()),
-            Some(CacheUse::Miss) => drop(self.cache_misses.inc()),
+            Some(CacheUse::Hit) => {
+                self.cache_hits.inc();
+                one_more(&figures.cache_hits);
+            }
+            Some(CacheUse::Miss) => {
+                self.cache_misses.inc();
+                one_more(&figures.cache_misses);
+            }
             None => {}
         }
+        // The last, so that whoever takes it finds the rest.
+        one_more(&figures.count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_taken_once_for_the_method_its_stage_and_its_api() {
+        let metrics = Metrics::register(&mut Registry::default());
+        let labels = MethodLabels { api_name: "a".into(), stage: "prod".into(), resource: "/invoke".into(), method: "POST".into() };
+        let method = metrics.of_method(&labels);
+        let unrouted = metrics.of_method(&MethodLabels { api_name: "a".into(), ..MethodLabels::default() });
+        for figures in [&method.figures, &method.figures, &unrouted.figures] {
+            figures.count.fetch_add(1, Ordering::Relaxed);
+            figures.latency.record(std::time::Duration::from_millis(4));
+        }
+        unrouted.figures.client_errors.fetch_add(1, Ordering::Relaxed);
+        method.figures.cache_hits.fetch_add(1, Ordering::Relaxed);
+        let taken: BTreeMap<_, _> = metrics.take_figures().into_iter().collect();
+        let api = ("ApiName", "a");
+        let stage = ("Stage", "prod");
+        let check = |name: &str, dimensions: &[(&str, &str)], unit: &str, expected: Option<(f64, f64)>| {
+            let sketch = taken.get(&Series::new(NAMESPACE, name, dimensions, unit));
+            assert_eq!(sketch.map(|sketch| (sketch.sum(), sketch.count())), expected, "{name} {dimensions:?}");
+        };
+        check("Count", &[api], "Count", Some((3.0, 3.0)));
+        check("Count", &[api, stage], "Count", Some((2.0, 2.0)));
+        check("Count", &[api, stage, ("Resource", "/invoke"), ("Method", "POST")], "Count", Some((2.0, 2.0)));
+        check("4XXError", &[api], "Count", Some((1.0, 3.0)));
+        check("4XXError", &[api, stage], "Count", Some((0.0, 2.0)));
+        check("Latency", &[api], "Milliseconds", Some((12.0, 3.0)));
+        check("CacheHitCount", &[api], "Count", Some((1.0, 1.0)));
+        check("CacheMissCount", &[api], "Count", None);
+        check("IntegrationLatency", &[api], "Milliseconds", None);
+        assert!(metrics.take_figures().is_empty());
     }
 }

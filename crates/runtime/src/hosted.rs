@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use frontdesk_aws::arn::AgentRuntimeArn;
+use frontdesk_metrics::{CallFigures, TakenCalls};
 use frontdesk_store::{Artifact, LocalProgram, RuntimeConfiguration, RuntimeEndpoint, RuntimeStatus, StoredRuntime};
 use tokio::sync::Semaphore;
 
@@ -34,6 +35,8 @@ pub(crate) struct Standing {
     /// Calls that may be inside the agent or waiting for it at once.
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) metrics: EmittedMetrics,
+    /// Calls by endpoint.
+    calls: RwLock<BTreeMap<String, Arc<CallFigures>>>,
     pub(crate) log: SharedLog,
     pub(crate) seeded: Option<SeededProgram>,
     /// Why the last start failed; nothing since a start succeeded.
@@ -42,8 +45,22 @@ pub(crate) struct Standing {
 
 impl Standing {
     pub(crate) fn new(calls_max: usize, log: SharedLog, seeded: Option<SeededProgram>) -> Standing {
-        let (metrics, failure) = Default::default();
-        Standing { in_flight: Arc::new(Semaphore::new(calls_max)), metrics, log, seeded, failure }
+        let (metrics, calls, failure) = Default::default();
+        Standing { in_flight: Arc::new(Semaphore::new(calls_max)), metrics, calls, log, seeded, failure }
+    }
+
+    /// What is counted of the calls of an endpoint.
+    pub(crate) fn calls_of(&self, endpoint: &str) -> Arc<CallFigures> {
+        if let Some(known) = self.calls.read().unwrap_or_else(PoisonError::into_inner).get(endpoint) {
+            return known.clone();
+        }
+        self.calls.write().unwrap_or_else(PoisonError::into_inner).entry(endpoint.to_owned()).or_default().clone()
+    }
+
+    /// Takes what was counted since the last time, by endpoint.
+    pub(crate) fn take_calls(&self) -> Vec<(String, TakenCalls)> {
+        let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner);
+        calls.iter().filter_map(|(endpoint, figures)| Some((endpoint.clone(), figures.take()?))).collect()
     }
 
     pub(crate) fn failure(&self) -> Option<String> {

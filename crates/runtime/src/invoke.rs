@@ -6,12 +6,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use frontdesk_metrics::{CallFigures, CallOutcome};
 use frontdesk_store::AgentProtocol;
 use frontdesk_trace::{Span, SpanKind};
 use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::ResponseBody;
 use crate::agent_process::AgentProcess;
@@ -74,6 +76,39 @@ pub(crate) async fn invoke(
     invocation: Invocation,
     span: &Span,
 ) -> Result<Response<ResponseBody>, InvokeError> {
+    let counting = Counting { calls: target.version.standing.calls_of(&target.endpoint), began: Instant::now() };
+    let response = carry(host, target, session, invocation, span).await.inspect_err(|error| counting.failed(error))?;
+    Ok(response.map(|mut held| {
+        held.counting = Some(counting);
+        held.boxed_unsync()
+    }))
+}
+
+/// A call's count, told when its answer has been handed out.
+#[derive(Debug)]
+struct Counting {
+    calls: Arc<CallFigures>,
+    began: Instant,
+}
+
+impl Counting {
+    fn failed(&self, error: &InvokeError) {
+        let outcome = match error {
+            InvokeError::Busy => CallOutcome::Throttled,
+            // AgentCore answers all of these with a status below 500.
+            InvokeError::NotFound(_) | InvokeError::NotReady(_) | InvokeError::Agent(_) => CallOutcome::CallerOrCodeFailed,
+        };
+        self.calls.record(outcome, Some(self.began.elapsed()));
+    }
+}
+
+async fn carry(
+    host: &SessionHost,
+    target: &Target,
+    session: &SessionName,
+    invocation: Invocation,
+    span: &Span,
+) -> Result<Response<HeldBody>, InvokeError> {
     let permit = target.version.standing.in_flight.clone().try_acquire_owned().map_err(|_| InvokeError::Busy)?;
     let protocol = target.configuration().protocol;
     let (mut inside, mut process) = enter(host, target, session, span).await?;
@@ -95,7 +130,7 @@ pub(crate) async fn invoke(
         inside.is_finished = true;
         return Err(InvokeError::Agent(answer));
     }
-    Ok(response.map(|body| HeldBody { body, inside, _permit: permit }.boxed_unsync()))
+    Ok(response.map(|body| HeldBody { body, inside, counting: None, _permit: permit }))
 }
 
 /// An answer on its way, with the call's presence in its session.
@@ -103,6 +138,7 @@ pub(crate) async fn invoke(
 struct HeldBody {
     body: Incoming,
     inside: Inside,
+    counting: Option<Counting>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -131,6 +167,9 @@ impl Drop for HeldBody {
     fn drop(&mut self) {
         // Who knows the length asks for no frame after the last.
         self.inside.is_finished |= self.body.is_end_stream();
+        if let Some(Counting { calls, began }) = &self.counting {
+            calls.record(CallOutcome::Answered, Some(began.elapsed()));
+        }
     }
 }
 

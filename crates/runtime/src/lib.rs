@@ -9,6 +9,7 @@ mod service;
 mod artifact;
 mod validation;
 
+mod figures;
 mod host;
 mod hosted;
 mod session;

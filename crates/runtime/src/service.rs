@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use frontdesk_aws::arn::AgentRuntimeArn;
+use frontdesk_metrics::Figures;
 use frontdesk_process::{Spawner, Usage};
 use frontdesk_store::{
     AgentRuntime, RuntimeConfiguration, RuntimeEndpoint, RuntimeStatus, RuntimeVersion, SessionMode, Store, StoreError, StoredRuntime,
@@ -20,6 +21,7 @@ use http::{HeaderMap, Response};
 use crate::agent_process::Launcher;
 use crate::egress::EgressRules;
 use crate::emitted::{MetricSeries, MetricTotal};
+use crate::figures;
 use crate::host::{SessionHost, SessionLimits, SessionName, Which, all_ended};
 use crate::hosted::{HostedRuntime, HostedVersion, RuntimeTable, SeededProgram, Standing, Target};
 use crate::invoke::{Invocation, InvokeError};
@@ -758,6 +760,13 @@ impl RuntimeService {
     /// Ends every session, side by side, and lets none begin any more: in-flight calls have been drained by now, or are cut.
     pub async fn shut_down(&self) {
         all_ended(self.host.end(Which::All).await).await;
+    }
+
+    /// Takes what AgentCore's metrics would count, since the last time.
+    #[must_use]
+    pub fn take_figures(&self) -> Figures {
+        let table = self.table.load();
+        table.by_id.values().flat_map(|runtime| figures::of_calls(&runtime.arn, runtime.standing.take_calls())).collect()
     }
 
     /// The metrics that agents wrote into their logs, over all their processes.

@@ -5,6 +5,7 @@
 
 mod access_keys;
 mod agent_runtimes;
+mod alarms;
 mod api_keys;
 mod data_folder;
 mod database;
@@ -12,6 +13,7 @@ mod fleet;
 mod functions;
 mod iam;
 mod logs;
+mod metrics;
 mod rest_apis;
 mod seal;
 mod usage;
@@ -21,6 +23,9 @@ pub use access_keys::AccessKey;
 pub use agent_runtimes::{
     AgentProtocol, AgentRuntime, Artifact, IsolationLevel, LocalProgram, NetworkConfiguration, ResourceLimits, RuntimeConfiguration,
     RuntimeEndpoint, RuntimeStatus, RuntimeVersion, SessionMode, StoredRuntime,
+};
+pub use alarms::{
+    AlarmHistoryItem, AlarmStanding, AlarmState, Asked, Comparison, MetricAlarm, MetricQuery, MetricStat, MissingData, Watched,
 };
 pub use api_keys::{ApiKey, ApiKeyChange, ApiKeyId, FormerValue, KeyDigest, NewApiKey};
 pub use data_folder::{DataFolder, DataFolderError};
@@ -32,6 +37,7 @@ pub use functions::{
 };
 pub use iam::{Identity, IdentityChange, IdentityKind, KeyUse, ManagedPolicy, PolicyVersion, RoleTerms, StoredIdentities, UserAccessKey};
 pub use logs::{EventRange, LogGroup, LogStore, LogStream, MetricFilter, MetricTransformation, NewEvent, Position, StoredEvent};
+pub use metrics::{KnownSeries, MetricPoint};
 pub use rest_apis::{
     Deployment, GatewayResponse, Integration, IntegrationResponse, IntegrationType, Method, MethodResponse, MethodSettings, Resource,
     RestApi, Stage, StageAccessLog,

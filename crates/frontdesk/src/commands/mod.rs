@@ -8,6 +8,8 @@ pub(crate) mod ask;
 pub(crate) mod compatibility;
 #[cfg(feature = "host")]
 pub(crate) mod configure;
+#[cfg(feature = "host")]
+pub(crate) mod cost;
 #[cfg(feature = "deploy")]
 pub(crate) mod deploy;
 #[cfg(feature = "host")]
