@@ -22,6 +22,7 @@ pub(crate) mod env;
 pub(crate) mod eval;
 #[cfg(feature = "host")]
 pub(crate) mod exec;
+#[cfg(feature = "host")]
 mod group_logs;
 #[cfg(feature = "deploy")]
 pub(crate) mod image;
