@@ -1,6 +1,6 @@
 //! What may be wrong with an API in front of an agent: the five issues of the guide's troubleshooting, in its order.
 //!
-//! [`gather`] reads the facts by AWS's own calls, so that a host and a stack on AWS are looked at alike; the issues are functions of the facts alone, one file
+//! [`gather()`] reads the facts by AWS's own calls, so that a host and a stack on AWS are looked at alike; the issues are functions of the facts alone, one file
 //! each; [`remedy`] mends. Nothing is mended that no issue has named, and nothing that may be meant as it is: that gets a command to paste.
 
 mod answers;
