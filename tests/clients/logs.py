@@ -10,7 +10,11 @@ import sys
 import time
 
 import boto3
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 from checks import expect, launch, logged, refused
 
@@ -141,6 +145,15 @@ def what_policies_say():
     reader = boto3.client("logs", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
     expect("what may be read", len(reader.filter_log_events(logGroupName=GROUP, limit=1)["events"]), 1)
     refused("another group", "AccessDeniedException", "logs:FilterLogEvents", reader.filter_log_events, logGroupName="/desk/other")
+    expect("by its ARN", len(reader.filter_log_events(logGroupIdentifier=ARN, limit=1)["events"]), 1)
+    expect("by its name as identifier", len(reader.filter_log_events(logGroupIdentifier=GROUP, limit=1)["events"]), 1)
+    refused("another by identifier", "AccessDeniedException", "logs:FilterLogEvents", reader.filter_log_events, logGroupIdentifier="/desk/other")
+    # A member that the operation does not read opens nothing.
+    sent = {"resourceArn": ARN, "logGroupIdentifier": "/desk/other"}
+    request = AWSRequest("POST", os.environ["AWS_ENDPOINT_URL"] + "/", data=json.dumps(sent), headers={"X-Amz-Target": "Logs_20140328.FilterLogEvents", "Content-Type": "application/x-amz-json-1.1"})
+    SigV4Auth(Credentials(key["AccessKeyId"], key["SecretAccessKey"]), "logs", os.environ["AWS_DEFAULT_REGION"]).add_auth(request)
+    told = requests.post(request.url, data=request.data, headers=dict(request.headers))
+    expect("a group beside the one that is allowed", told.json()["__type"], "AccessDeniedException")
     refused("a deletion", "AccessDeniedException", "logs:DeleteLogGroup", reader.delete_log_group, logGroupName=GROUP)
 
 

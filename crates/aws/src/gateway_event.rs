@@ -254,7 +254,7 @@ fn status(value: &Value) -> Option<StatusCode> {
         Value::String(text) => text.clone(),
         _ => return None,
     };
-    number.parse::<u16>().ok().and_then(|number| StatusCode::from_u16(number).ok()).filter(|status| status.as_u16() < 600)
+    number.parse::<u16>().ok().and_then(|number| StatusCode::from_u16(number).ok()).filter(|status| (200..600).contains(&status.as_u16()))
 }
 
 #[cfg(test)]

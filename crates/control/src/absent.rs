@@ -46,6 +46,9 @@ pub(crate) fn refuse(verb: &Method, uri: &Uri, headers: &HeaderMap) -> Response<
             answer(StatusCode::BAD_REQUEST, "application/cbor", cbor(&[("__type", "UnknownOperationException"), ("message", &message)]));
         response.headers_mut().insert(SMITHY_PROTOCOL, HeaderValue::from_static("rpc-v2-cbor"));
         response
+    } else if is(header::CONTENT_TYPE, "application/x-www-form-urlencoded") && signed_scope(headers, uri).is_none() {
+        let error = "<Error><Type>Sender</Type><Code>MissingAuthenticationToken</Code><Message>Request is missing Authentication Token</Message></Error>";
+        answer(StatusCode::FORBIDDEN, "text/xml", format!("<ErrorResponse>{error}</ErrorResponse>"))
     } else if is(header::CONTENT_TYPE, "application/x-www-form-urlencoded") {
         let error = format!("<Error><Type>Sender</Type><Code>InvalidAction</Code><Message>{}</Message></Error>", escaped(&message));
         answer(StatusCode::BAD_REQUEST, "text/xml", format!("<ErrorResponse>{error}</ErrorResponse>"))

@@ -154,7 +154,7 @@ fn periods(first: Date, until: Date, is_monthly: bool) -> Vec<(Date, Date)> {
     let mut from = first;
     while from < until {
         let days_left = if is_monthly { from.month().length(from.year()) - from.day() + 1 } else { 1 };
-        let to = (from + Duration::days(i64::from(days_left))).min(until);
+        let to = from.checked_add(Duration::days(i64::from(days_left))).map_or(until, |next| next.min(until));
         periods.push((from, to));
         from = to;
     }

@@ -122,6 +122,16 @@ impl Call {
         }
     }
 
+    /// The group that the operation is about, by the member that this operation reads; others that the body may have say nothing.
+    fn group(&self) -> Option<String> {
+        let text = |name: &str| self.body.get(name).and_then(Value::as_str);
+        match self.operation.id {
+            Logs::GetLogEvents | Logs::FilterLogEvents | Logs::DescribeLogStreams => self.group_of_events().ok(),
+            Logs::TagResource | Logs::UntagResource | Logs::ListTagsForResource => text("resourceArn").and_then(group_of_arn),
+            _ => text("logGroupName").map(str::to_owned),
+        }
+    }
+
     /// A page of a list: `limit` of 50 at most, and `nextToken`, which is the number of the first item.
     fn page<T>(&self, member: &str, items: Vec<T>, document: impl Fn(T) -> Value) -> Answer {
         let limit = self.bounded("limit", 50, 50)?;
@@ -153,9 +163,7 @@ impl Call {
 /// AccessDeniedException.
 pub(crate) fn authorize(principal: &Principal, call: &Call, service: &LogService) -> Result<(), ServiceError> {
     let text = |name: &str| call.body.get(name).and_then(Value::as_str);
-    let arn = || text("resourceArn").or(text("logGroupIdentifier")).and_then(group_of_arn);
-    let group = text("logGroupName").map(str::to_owned).or_else(arn).unwrap_or_else(|| "*".to_owned());
-    let group = service.arn(&group);
+    let group = service.arn(&call.group().unwrap_or_else(|| "*".to_owned()));
     let action = format!("{SERVICE}:{}", call.operation.name);
     let below = text("logStreamName").map_or_else(|| format!("{group}:*"), |stream| format!("{group}:log-stream:{stream}"));
     principal.authorize(&action, &[&group, &below])

@@ -10,6 +10,7 @@ mod query;
 mod statistic;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct MetricService {
     writing: Mutex<()>,
     /// When the sources were last emptied, in Unix seconds.
     gathered_at: Mutex<i64>,
+    /// Whether something was written, by whomever, since the alarms were last judged.
+    has_news: AtomicBool,
     alarms: Mutex<alarms::Alarms>,
 }
 
@@ -77,7 +80,18 @@ impl MetricService {
         let alarms = Mutex::new(alarms::Alarms::new(store.metric_alarms()?));
         let (pending, writing, gathered_at) = (Mutex::default(), Mutex::default(), Mutex::new(now_ms() / 1000));
         let (region, account_id) = (region.to_owned(), account_id.to_owned());
-        Ok(MetricService { store, region, account_id, sources, told, pending, writing, gathered_at, alarms })
+        Ok(MetricService {
+            store,
+            region,
+            account_id,
+            sources,
+            told,
+            pending,
+            writing,
+            gathered_at,
+            has_news: AtomicBool::new(false),
+            alarms,
+        })
     }
 
     /// Counts a value of a metric at a moment (Unix milliseconds). It is written within a second; this neither blocks nor fails.
@@ -112,16 +126,16 @@ impl MetricService {
         *gathered_at = now_s;
     }
 
-    /// Writes what waits; says whether there was anything. Blocks on the database.
+    /// Writes what waits. Blocks on the database.
     ///
     /// # Errors
     /// [`StoreError`]; then it goes on waiting.
-    pub(crate) fn commit(&self, now_s: i64) -> Result<bool, StoreError> {
+    pub(crate) fn commit(&self, now_s: i64) -> Result<(), StoreError> {
         let _writing = lock(&self.writing);
         self.gather(now_s);
         let taken = std::mem::take(&mut *lock(&self.pending));
         if taken.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         let point = |((series, at, span_s), sketch): ((Series, i64, u32), Sketch)| (series, MetricPoint { at, span_s, sketch });
         let points: Vec<_> = taken.into_iter().map(point).collect();
@@ -130,7 +144,8 @@ impl MetricService {
                 if refused > 0 {
                     tracing::warn!(refused, "there are too many metrics; points of new ones are lost");
                 }
-                Ok(true)
+                self.has_news.store(true, Ordering::Release);
+                Ok(())
             }
             Err(error) => {
                 for (series, MetricPoint { at, span_s, sketch }) in points {
@@ -186,8 +201,9 @@ impl MetricService {
 
     /// A second's work. Returns whether there is more to age.
     fn work(&self, now_ms: i64, is_ageing: bool) -> Result<bool, StoreError> {
-        let has_news = self.commit(now_ms / 1000)?;
-        self.judge_alarms(now_ms, has_news)?;
+        self.commit(now_ms / 1000)?;
+        let has_news = self.has_news.swap(false, Ordering::AcqRel);
+        self.judge_alarms(now_ms, has_news).inspect_err(|_| self.has_news.store(true, Ordering::Release))?;
         if !is_ageing {
             return Ok(false);
         }

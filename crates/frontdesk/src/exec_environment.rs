@@ -112,7 +112,7 @@ pub(crate) fn trust(bundle: &Path) -> Vec<(String, OsString)> {
 /// The hosts that are called without a proxy: those that were before, but for all of AWS's, and this machine.
 fn past_the_proxy(before: &str) -> String {
     let is_aws = |host: &str| {
-        let host = host.trim_start_matches(['*', '.']).split(':').next().unwrap_or_default();
+        let host = host.trim_start_matches(['*', '.']).split(':').next().unwrap_or_default().to_ascii_lowercase();
         host.is_empty() || host == "com" || host == "amazonaws.com" || host.ends_with(".amazonaws.com")
     };
     let before = before.split([',', ' ']).map(str::trim).filter(|host| !host.is_empty() && !is_aws(host) && !PAST_THE_PROXY.contains(host));
@@ -133,6 +133,7 @@ mod tests {
         check("*", "");
         check("localhost, .example.com,10.0.0.0/8", ",.example.com,10.0.0.0/8");
         check("amazonaws.com,.amazonaws.com,*.amazonaws.com,.us-east-1.amazonaws.com,sts.amazonaws.com:443,com,.com", "");
+        check(".AmazonAWS.com", "");
         check("notamazonaws.com", ",notamazonaws.com");
     }
 }

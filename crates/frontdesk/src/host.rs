@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -363,13 +363,16 @@ impl Host {
         let fleet = self.fleet.map(|fleet| tokio::spawn(fleet.run(ended(fleet_ends))));
 
         shutdown.await;
+        // First the front, for functions that finish behind its methods call through the other door.
+        let lingering = front.end().await;
         let _ = end_doors.send(true);
-        let _ = tokio::join!(front.end(), back, self.interceptor.end());
+        let _ = tokio::join!(back, self.interceptor.end());
         if let Some(certificate) = certificate {
             certificate.abort();
         }
         session_meter.abort();
         tokio::join!(self.runtimes.shut_down(), self.functions.shut_down());
+        drop(lingering);
         // After those who print: their last lines are written.
         let logs = self.logs;
         let _ = tokio::task::spawn_blocking(move || logs.flush()).await;
@@ -404,10 +407,20 @@ fn run_file(settings: &Settings, gateway: &TcpListener, control: &TcpListener) -
         pid: std::process::id(),
         endpoint: format!("{gateway}/{}/invoke", settings.gateway.stage),
         gateway,
-        control: format!("http://{}", control.local_addr()?),
+        control: format!("http://{}", reached_at(control.local_addr()?)),
         region: settings.region.clone(),
         certificate: settings.gateway.tls_certificate.as_ref().map(std::path::absolute).transpose()?,
     })
+}
+
+/// Where programs on this machine reach what listens here: an address of its own where that is all of them.
+fn reached_at(mut address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) if address.ip().is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        SocketAddr::V6(_) if address.ip().is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 /// Makes the host one of its fleet, if the settings name one.

@@ -33,9 +33,9 @@ pub(crate) struct Answers {
 
 impl Answers {
     /// Notes an answer of the handler's, before it is written.
-    pub(crate) fn give(&self, status: StatusCode) {
+    pub(crate) fn give(&self, status: StatusCode, is_tunnel: bool) {
         self.is_due.store(true, Ordering::Relaxed);
-        if status == StatusCode::SWITCHING_PROTOCOLS {
+        if status == StatusCode::SWITCHING_PROTOCOLS || is_tunnel && status.is_success() {
             self.is_upgraded.store(true, Ordering::Relaxed);
         }
     }

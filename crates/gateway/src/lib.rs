@@ -46,6 +46,6 @@ pub use fleet::Fleet;
 pub use integration::{Actor, Body, Caller, Integration, IntegrationError};
 pub use keys::{ActorUsage, CreatedKey, KeyService, KeyServiceError, KeyUsage, KeyView, PlanChange, USAGE_DAYS_MAX, UsageReport};
 pub use lease::{LeaseDesk, OnOutage};
-pub use listener::{ConnectionError, Listener, ListenerLimits, ListenerThreads, Protocols, run};
+pub use listener::{ConnectionError, Lingering, Listener, ListenerLimits, ListenerThreads, Protocols, run};
 pub use serve::{Gateway, GatewayLimits, Observers};
 pub use usage::UsageWriter;

@@ -154,10 +154,12 @@ impl Metrics {
     /// happen, so that the average is the rate, as in CloudWatch.
     #[must_use]
     pub fn take_figures(&self) -> Figures {
-        let methods: Vec<_> = {
-            let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-            figures.iter().map(|(labels, figures)| (labels.clone(), figures.clone())).collect()
-        };
+        let mut methods = Vec::new();
+        // A method that is deployed nowhere any more is taken a last time.
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).retain(|labels, figures| {
+            methods.push((labels.clone(), figures.clone()));
+            Arc::strong_count(figures) > 2
+        });
         let mut taken: BTreeMap<Series, Sketch> = BTreeMap::new();
         for (labels, figures) in methods {
             for (name, unit, sketch) in figures.take() {

@@ -31,7 +31,8 @@ pub(super) fn put(request: &Members<'_>, metrics: &MetricService, now_ms: i64) -
     request.refuse(&["EntityMetricData"])?;
     let namespace = request.required("Namespace")?;
     check_length("Namespace", namespace, NAME_CHARS_MAX)?;
-    if namespace.starts_with("AWS/") || namespace.starts_with(':') {
+    // Frontdesk's own figures are what the costs are computed of.
+    if ["AWS/", "Frontdesk/", ":"].iter().any(|own| namespace.starts_with(own)) {
         return Err(invalid_value(format!("The value {namespace} for parameter Namespace is invalid.")));
     }
     let data = request.list("MetricData")?;

@@ -18,7 +18,7 @@ pub(super) enum Destination {
 
 /// A host's name in its one form: without the root's dot, in small letters.
 pub(super) fn normal(host: &str) -> String {
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// Decides for a name in its normal form.

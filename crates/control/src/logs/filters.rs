@@ -46,6 +46,11 @@ pub(super) fn put(call: &Call, service: &LogService) -> Answer {
     if wanted.dimensions.len() > 3 || wanted.dimensions.values().any(|place| Selector::parse(place).is_err()) {
         return Err(invalid("Invalid metric transformation: up to 3 dimensions are taken from fields such as $.path"));
     }
+    if ["AWS/", "Frontdesk/"].iter().any(|own| wanted.metric_namespace.starts_with(own)) {
+        return Err(invalid(
+            "Invalid metric transformation: the namespaces AWS/ and Frontdesk/ are those of figures that are counted here",
+        ));
+    }
     let filters = of_group(service, &existing(service, &group)?.name)?;
     if filters.len() >= FILTERS_MAX && !filters.iter().any(|filter| filter.name == name) {
         return Err(ServiceError::new(StatusCode::BAD_REQUEST, "LimitExceededException", "Resource limit exceeded."));

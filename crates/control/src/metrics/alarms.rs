@@ -149,6 +149,7 @@ impl MetricService {
         let mut alarms = lock(&self.alarms);
         let known = alarms.by_name.get(name).ok_or_else(|| AlarmError::NotFound(name.to_owned()))?;
         let mut alarm = (**known).clone();
+        let mut notice = None;
         let history = match change {
             AlarmChange::ActionsEnabled(enabled) if alarm.actions_enabled == enabled => return Ok(()),
             AlarmChange::ActionsEnabled(enabled) => {
@@ -161,10 +162,15 @@ impl MetricService {
             }
             AlarmChange::State(state, reason, reason_data) => {
                 let judgement = Judgement { state, reason, reason_data: reason_data.unwrap_or_default() };
-                self.enter(&mut alarm, judgement, now_ms).into_iter().collect()
+                let (history, told) = self.enter(&mut alarm, judgement, now_ms);
+                notice = told;
+                history.into_iter().collect()
             }
         };
         self.store.put_metric_alarm(&alarm, &history)?;
+        if let Some(notice) = notice {
+            (self.told)(notice);
+        }
         alarms.version += 1;
         alarms.by_name.insert(name.to_owned(), Arc::new(alarm));
         Ok(())
@@ -208,8 +214,11 @@ impl MetricService {
                 return Ok(());
             }
             let mut changed = (*alarm).clone();
-            let history: Vec<_> = self.enter(&mut changed, judgement, now_ms).into_iter().collect();
-            self.store.put_metric_alarm(&changed, &history)?;
+            let (history, notice) = self.enter(&mut changed, judgement, now_ms);
+            self.store.put_metric_alarm(&changed, history.as_slice())?;
+            if let Some(notice) = notice {
+                (self.told)(notice);
+            }
             alarms.by_name.insert(changed.name.clone(), Arc::new(changed));
         }
         Ok(())
@@ -244,28 +253,26 @@ impl MetricService {
         Ok(alarm::judge(alarm, &periods(over)?, now_ms))
     }
 
-    /// Puts an alarm into a state, and tells of it. Returns what its history says, if the state is another.
-    fn enter(&self, alarm: &mut MetricAlarm, judgement: Judgement, now_ms: i64) -> Option<AlarmHistoryItem> {
+    /// Puts an alarm into a state. If it is another, returns what its history says, and what is told of it once that is written.
+    fn enter(&self, alarm: &mut MetricAlarm, judgement: Judgement, now_ms: i64) -> (Option<AlarmHistoryItem>, Option<AlarmNotice>) {
         let Judgement { state, reason, reason_data } = judgement;
         let old = alarm.state.clone();
         let transitioned_at_ms = if old.state == state { old.transitioned_at_ms } else { now_ms };
         let reason_data = Some(reason_data).filter(|data| !data.is_empty());
         alarm.state = AlarmStanding { state, reason, reason_data, updated_at_ms: now_ms, transitioned_at_ms };
         if old.state == state {
-            return None;
+            return (None, None);
         }
         let (from, to) = (state_name(old.state), state_name(state));
-        if alarm.actions_enabled {
-            (self.told)(AlarmNotice {
-                alarm: alarm.name.clone(),
-                state: to,
-                old_state: from,
-                reason: alarm.state.reason.clone(),
-                document: self.notification(alarm, from).to_string(),
-            });
-        }
+        let notice = alarm.actions_enabled.then(|| AlarmNotice {
+            alarm: alarm.name.clone(),
+            state: to,
+            old_state: from,
+            reason: alarm.state.reason.clone(),
+            document: self.notification(alarm, from).to_string(),
+        });
         let data = json!({ "version": "1.0", "oldState": standing(&old), "newState": standing(&alarm.state) });
-        Some(history(&alarm.name, now_ms, "StateUpdate", format!("Alarm updated from {from} to {to}"), &data))
+        (Some(history(&alarm.name, now_ms, "StateUpdate", format!("Alarm updated from {from} to {to}"), &data)), notice)
     }
 
     fn configuration(&self, alarm: &MetricAlarm, done: &str, now_ms: i64) -> AlarmHistoryItem {

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use frontdesk_agent::retrieval::SearchKind;
 use tokio::sync::oneshot;
@@ -56,6 +56,7 @@ pub(crate) fn run(arguments: &UpArguments, settings: Settings) -> anyhow::Result
     let is_terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).with_target(false).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the async runtime")?;
+    check_shell()?;
     runtime.block_on(async {
         // Listened for from the beginning: who interrupts a slow start must not have to do it twice.
         let interrupted = agentcore::interrupted();
@@ -94,6 +95,16 @@ pub(crate) fn run(arguments: &UpArguments, settings: Settings) -> anyhow::Result
         println!("Stopped. Keys, plan and counts are kept in {}.", settings.data_dir.display());
         Ok(())
     })
+}
+
+/// What `frontdesk env` prints is for callers of a host. A host that took it over would hand it on to its agents, and call an earlier one.
+fn check_shell() -> anyhow::Result<()> {
+    for name in ["HTTPS_PROXY", "https_proxy"] {
+        if std::env::var(name).is_ok_and(|value| value.starts_with("http://exec:")) {
+            bail!("{name} is that of `frontdesk env`, which is for those who call a host: start `up` in another shell");
+        }
+    }
+    Ok(())
 }
 
 /// A missing or broken FAQ is told before anything is started.

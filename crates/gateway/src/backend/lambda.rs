@@ -129,6 +129,7 @@ impl LambdaBackend {
         let route = facts.exchange.route.as_ref().ok_or(GatewayAnswer::InternalServerError)?;
         let mut headers = HeaderMap::new();
         let payload = match &self.mapped {
+            None if body.len() > PAYLOAD_BYTES_MAX => return Err(GatewayAnswer::RequestTooLong),
             None => event(body, path, facts, route),
             Some(mapped) => {
                 insert_mapped(&mut headers, &mapped.headers, facts);

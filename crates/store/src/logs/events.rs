@@ -204,10 +204,18 @@ impl LogStore {
     /// [`StoreError::Sql`].
     pub fn delete_oldest_log_events(&self, bytes_max: u64) -> Result<usize, StoreError> {
         let bytes: i64 = self.reader().query_row("SELECT coalesce(sum(stored_bytes), 0) FROM log_group", [], |row| row.get(0))?;
-        if u64::try_from(bytes).unwrap_or(0) <= bytes_max {
+        let excess = bytes.saturating_sub_unsigned(bytes_max);
+        if excess <= 0 {
             return Ok(0);
         }
-        self.delete_events("SELECT id FROM log_event WHERE ?1 > 0 ORDER BY id LIMIT ?2", (1, DELETE_ROWS))
+        // Those before which less than the excess is deleted: no more than that, however heavy they are.
+        let sql = format!(
+            "SELECT id FROM (
+                 SELECT id, coalesce(sum({WEIGHT}) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+                 FROM (SELECT id, message FROM log_event ORDER BY id LIMIT ?2))
+             WHERE before < ?1"
+        );
+        self.delete_events(&sql, (excess, DELETE_ROWS))
     }
 
     /// Deletes the events that `chosen` selects the ids of, and gives their room back to the disk.
