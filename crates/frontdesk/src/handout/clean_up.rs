@@ -149,10 +149,10 @@ impl Inventory {
             .collect();
         let _ = writeln!(
             page,
-            "The API `{}` in front of the agent, {}and all logs, figures and secrets are in the data folder. Stop the host (Ctrl-C where it runs), then:\n\n```sh\nrm -r {}\n```",
+            "The API `{}` in front of the agent, {}and all logs, figures and secrets are in the data folder. Stop the host (Ctrl-C where it runs), then:\n\n```sh\nrm -r -- {}\n```",
             self.own_api,
             own.iter().map(|what| format!("{what}, ")).collect::<String>(),
-            self.data_folder
+            crate::diagnosis::remedy::quoted(&self.data_folder)
         );
         if !self.unread.is_empty() {
             page.push_str("\n## What could not be looked at\n\n");
@@ -191,7 +191,7 @@ mod tests {
         let of = |id: &str| Named { id: id.to_owned(), name: String::new() };
         let inventory = Inventory {
             region: "us-east-1".to_owned(),
-            data_folder: "/data".to_owned(),
+            data_folder: "/my data".to_owned(),
             own_api: "own".to_owned(),
             apis: vec![of("own"), of("a1")],
             keys: vec![of("k0"), of("k1")],
@@ -213,7 +213,7 @@ mod tests {
             "delete-policy-version --policy-arn arn:p --version-id v2",
             "delete-policy --policy-arn arn:p",
             "frontdesk destroy -a echo --force",
-            "rm -r /data",
+            "rm -r -- '/my data'",
         ];
         let places: Vec<usize> = order.iter().map(|command| guide.find(command).unwrap_or_else(|| panic!("{command}: {guide}"))).collect();
         assert!(places.is_sorted(), "{guide}");
