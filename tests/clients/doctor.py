@@ -175,7 +175,9 @@ def late():
     functions.remove_permission(FunctionName="sleeper", StatementId="gateway")
     is_recognised(front, 1, "does not let the gateway call it", "--no-question")
     functions.put_function_concurrency(FunctionName="sleeper", ReservedConcurrentExecutions=0)
-    is_recognised(front, 1, "it is never run", "--no-question")
+    remedy = is_recognised(front, 1, "it is never run", "--no-question")
+    expect("an emergency stop is told and not undone", remedy, [])
+    functions.delete_function_concurrency(FunctionName="sleeper")
     findings, code = doctor(front, "--fix", "--yes", "--no-question")
     expect(f"the function may be called again ({json.dumps(findings, indent=1)})", code, 0)
     statement = json.loads(functions.get_policy(FunctionName="sleeper")["Policy"])["Statement"][0]
@@ -261,14 +263,14 @@ def too_many():
     """Issue 4: the quota, then the speed."""
     front = Front("limited", "invoke", type="AWS_PROXY", uri=function_uri(os.environ["PROXY_ARN"]))
     # What was used is used: each time the quota is spent anew, by calls that are let in.
-    front.patch_plan(("replace", "/quota/limit", "3"), ("replace", "/quota/period", "DAY"))
+    front.patch_plan(("replace", "/quota/limit", "3"), ("replace", "/quota/period", "MONTH"))
 
     def spend():
         while front.call().status_code == 200:
             pass
         expect("spent", front.call().json(), {"message": "Limit Exceeded"})
 
-    is_mended("a quota that is spent", front, spend, 4, "spent: 0 of 3 requests left this day", 429)
+    is_mended("a quota that is spent", front, spend, 4, "spent: 0 of 3 requests left this month", 429)
     front.patch_plan(("remove", "/quota"))
 
     def stop():

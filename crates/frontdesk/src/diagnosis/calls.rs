@@ -44,7 +44,6 @@ operations! {
     GET_POLICY = LAMBDA "GetPolicy" GET "/2015-03-31/functions/{name}/policy";
     ADD_PERMISSION = LAMBDA "AddPermission" POST "/2015-03-31/functions/{name}/policy";
     UPDATE_FUNCTION_CONFIGURATION = LAMBDA "UpdateFunctionConfiguration" PUT "/2015-03-31/functions/{name}/configuration";
-    DELETE_FUNCTION_CONCURRENCY = LAMBDA "DeleteFunctionConcurrency" DELETE "/2017-10-31/functions/{name}/concurrency";
     INVOKE = LAMBDA "Invoke" POST "/2015-03-31/functions/{name}/invocations";
 
     LIST_ROLES = IAM "ListRoles" POST "/";

@@ -161,6 +161,8 @@ pub(crate) enum Probe {
     Answered(String),
     /// The refusal, or the function's error, in its own words.
     Failed(String),
+    /// It was not asked at all, or not to the end: a limit, a policy or the caller's own patience was in the way, which says nothing of it.
+    Unasked(String),
 }
 
 impl Facts {

@@ -120,7 +120,7 @@ fn of_method(facts: &Facts, method: &MethodFacts) -> Vec<Finding> {
     match facts.functions.get(&name) {
         Some(Known::Is(function)) => {
             let mut findings = vec![may_be_called(facts, method, function, what)];
-            findings.extend(of_function(facts, function));
+            findings.extend(of_function(function));
             findings
         }
         Some(Known::Absent) => {
@@ -196,11 +196,13 @@ fn lets_gateway_in(facts: &Facts, function: &FunctionFacts, method: &MethodFacts
     admission == Admission::Named
 }
 
-fn of_function(facts: &Facts, function: &FunctionFacts) -> Option<Finding> {
+fn of_function(function: &FunctionFacts) -> Option<Finding> {
     let what = format!("Function {}", function.name);
     if function.reserved_concurrency == Some(0) {
-        let said = "its reserved concurrency is 0, so it is never run";
-        return Some(Finding::bad(what, said).mended_by([remedy::free_concurrency(facts, &function.name)]));
+        // Lambda's emergency stop: whoever pulled it lets go of it.
+        let said =
+            "its reserved concurrency is 0, so it is never run: `aws lambda delete-function-concurrency` lets it, where that is not meant";
+        return Some(Finding::bad(what, said));
     }
     let said = format!("{}, last update {}{}", function.state, function.last_update, because(&function.reason));
     match (function.state.as_str(), function.last_update.as_str()) {
@@ -309,7 +311,7 @@ mod tests {
         );
         check(|it| drop(it.functions.insert("proxy".to_owned(), Known::Absent)), "does not exist", "");
         check(|it| function(it).policy = None, "does not let the gateway call it", "add-permission --function-name proxy");
-        check(|it| function(it).reserved_concurrency = Some(0), "never run", "delete-function-concurrency --function-name proxy");
+        check(|it| function(it).reserved_concurrency = Some(0), "never run", "");
         check(|it| function(it).last_update = "Failed".to_owned(), "last update Failed", "");
     }
 

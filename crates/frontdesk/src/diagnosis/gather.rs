@@ -318,7 +318,7 @@ async fn of_agents(aws: &Aws, wanted: &Wanted, facts: &mut Facts) {
                     let payload = json!({ "prompt": question }).to_string();
                     agent.probe = Some(match agent::invoke(aws, &arn, &payload, None).await {
                         Ok((answer, _)) => Probe::Answered(answer),
-                        Err(error) => Probe::Failed(said(&error)),
+                        Err(error) => refused(&error),
                     });
                 }
                 Known::Is(agent)
@@ -344,16 +344,16 @@ fn straight(uri: &str, variables: Option<&BTreeMap<String, String>>) -> Option<S
     runtime.starts_with("arn:").then_some(runtime)
 }
 
-/// Asks each function of the API as the gateway would; one whose agent failed is not asked: its answer would be the agent's.
+/// Asks each proxy of an agent as the gateway would. Other functions are left alone: nobody knows what a question makes them do. One whose agent failed is not asked: its answer would be the agent's.
 async fn ask_functions(aws: &Aws, facts: &mut Facts, question: &str) {
     let is_well = |arn: &Option<String>| {
         let agent = arn.as_ref().and_then(|arn| facts.agents.get(arn));
-        agent.is_none_or(|agent| !matches!(agent, Known::Is(AgentFacts { probe: Some(Probe::Failed(_)), .. })))
+        agent.is_none_or(|agent| !matches!(agent, Known::Is(AgentFacts { probe: Some(Probe::Failed(_) | Probe::Unasked(_)), .. })))
     };
     let names: Vec<String> = facts
         .called_functions()
         .into_iter()
-        .filter(|function| function.state == "Active" && is_well(&function.agent_arn))
+        .filter(|function| function.state == "Active" && function.agent_arn.is_some() && is_well(&function.agent_arn))
         .map(|function| function.name.clone())
         .collect();
     for name in names {
@@ -365,7 +365,7 @@ async fn ask_functions(aws: &Aws, facts: &mut Facts, question: &str) {
                 let text = String::from_utf8_lossy(&answer.into_bytes()).into_owned();
                 if failed { Probe::Failed(text) } else { Probe::Answered(text) }
             }
-            Err(error) => Probe::Failed(said(&error)),
+            Err(error) => refused(&error),
         };
         if let Some(Known::Is(function)) = facts.functions.get_mut(&name) {
             function.probe = Some(probe);
@@ -373,9 +373,16 @@ async fn ask_functions(aws: &Aws, facts: &mut Facts, question: &str) {
     }
 }
 
-/// A refusal in the service's own words.
-fn said(error: &CallError) -> String {
-    error.refusal().map_or_else(|| error.to_string(), |refusal| format!("{}: {}", refusal.code, refusal.message))
+/// A refusal in the service's own words. A limit, a policy and a wait that was given up are not the fault of what was asked.
+fn refused(error: &CallError) -> Probe {
+    use http::StatusCode;
+
+    let Some(refusal) = error.refusal() else { return Probe::Unasked(error.to_string()) };
+    let said = format!("{}: {}", refusal.code, refusal.message);
+    match refusal.status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::FORBIDDEN => Probe::Unasked(said),
+        _ => Probe::Failed(said),
+    }
 }
 
 #[cfg(test)]

@@ -73,6 +73,14 @@ pub(crate) async fn take(step: &Step, aws: &Aws, host: Option<&ControlClient>) -
 }
 
 impl Step {
+    /// By what it is known whether it was tried: each going back makes a version, so that the next line would be another one.
+    pub(crate) fn tried_as(&self) -> String {
+        match &self.does {
+            Does::GoBack { agent, .. } => format!("{agent} goes back"),
+            Does::Aws { .. } | Does::NeverExpire { .. } => self.line.clone(),
+        }
+    }
+
     /// A call of API Gateway's.
     fn gateway(
         operation: &'static Operation,
@@ -216,11 +224,6 @@ pub(super) fn let_gateway_call(facts: &Facts, method: &MethodFacts, function: &s
     Step::lambda(&calls::ADD_PERMISSION, &words, function, Some(document), &facts.region)
 }
 
-pub(super) fn free_concurrency(facts: &Facts, function: &str) -> Step {
-    let words = ["delete-function-concurrency", "--function-name", function];
-    Step::lambda(&calls::DELETE_FUNCTION_CONCURRENCY, &words, function, None, &facts.region)
-}
-
 pub(super) fn set_function_timeout(facts: &Facts, function: &str, timeout_s: u64) -> Step {
     let timeout = timeout_s.to_string();
     let words = ["update-function-configuration", "--function-name", function, "--timeout", &timeout];
@@ -264,7 +267,7 @@ pub(crate) fn aws_line(service: &str, words: &[&str], region: &str) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
@@ -291,5 +294,12 @@ mod tests {
         let Does::Aws { operation, document: Some(document), .. } = step.does else { panic!("a call of AWS's") };
         assert_eq!(operation.name, "UpdateUsagePlan");
         assert_eq!(document["patchOperations"][0], json!({ "op": "add", "path": "/apiStages", "value": "a1:prod" }));
+    }
+
+    #[test]
+    fn going_back_twice_is_the_same_and_other_commands_are_not() {
+        assert_eq!(go_back("echo", 2).tried_as(), go_back("echo", 3).tried_as());
+        assert_ne!(go_back("echo", 2).tried_as(), go_back("other", 2).tried_as());
+        assert_ne!(never_expire("k1").tried_as(), never_expire("k2").tried_as());
     }
 }
