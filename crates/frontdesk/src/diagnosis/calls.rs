@@ -100,6 +100,21 @@ pub(crate) async fn pages(
     Ok(found)
 }
 
+/// The names of all functions.
+pub(crate) async fn function_names(aws: &Aws) -> Result<Vec<String>, CallError> {
+    let (mut names, mut marker) = (Vec::new(), None::<String>);
+    for _ in 0..PAGES_MAX {
+        let call = Call::new(&LIST_FUNCTIONS, "functions").parameters(marker.map(|marker| ("Marker", marker)));
+        let page = document(aws, call).await?;
+        names.extend(page["Functions"].as_array().into_iter().flatten().map(|function| text(function, "FunctionName")));
+        marker = page["NextMarker"].as_str().filter(|marker| !marker.is_empty()).map(str::to_owned);
+        if marker.is_none() {
+            break;
+        }
+    }
+    Ok(names)
+}
+
 /// `item` on the wire.
 pub(crate) fn items(page: &Value) -> impl Iterator<Item = &Value> {
     page.get("item").or_else(|| page.get("items")).and_then(Value::as_array).into_iter().flatten()

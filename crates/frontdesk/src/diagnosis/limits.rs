@@ -1,6 +1,6 @@
 //! Issue 4, 429 Too Many Requests: which limit it is, and how much of it is used.
 
-use super::facts::{Facts, PlanFacts};
+use super::facts::{Facts, PlanFacts, usage_of};
 use super::finding::{Finding, Verdict};
 use super::remedy;
 
@@ -35,6 +35,13 @@ fn of_plan(facts: &Facts, plan: &PlanFacts, wanted_key: Option<&str>) -> Vec<Fin
             continue;
         }
         let what = format!("Quota of {}", key.name);
+        if facts.is_unread(&usage_of(&plan.name)) {
+            findings.push(Finding::lacking(
+                what,
+                format!("{limit} requests a {}; what is used of them could not be read", period.to_lowercase()),
+            ));
+            continue;
+        }
         let per = period.to_lowercase();
         let (used_today, left) = plan.usage.get(&key.id).copied().unwrap_or((0, Some(*limit)));
         let left = left.unwrap_or(*limit);
@@ -122,6 +129,8 @@ mod tests {
         let spent = |verdict| (verdict, "429 Limit Exceeded", "op=replace,path=/remaining,value=10");
         check(|it| used(it, 10, 0), &[speed, spent(Verdict::Lacking)]);
         check_of(Some("partner"), |it| used(it, 10, 0), &[speed, spent(Verdict::Bad)]);
+        let unread = |it: &mut Facts| it.unread.push(("Usage of plan".to_owned(), "403".to_owned()));
+        check(unread, &[speed, (Verdict::Lacking, "could not be read", "")]);
         check(|it| it.plans[0].quota = None, &[speed]);
         check(
             |it| (it.plans[0].throttle, it.plans[0].quota) = (Some((1.0, 0)), None),

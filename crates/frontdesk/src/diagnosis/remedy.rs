@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::calls;
-use super::facts::{Facts, MethodFacts, PlanFacts};
+use super::facts::{Called, Facts, MethodFacts, PlanFacts};
 use crate::control_client::ControlClient;
 
 /// One command.
@@ -97,6 +97,14 @@ impl Step {
     fn lambda(operation: &'static Operation, words: &[&str], function: &str, document: Option<Value>, region: &str) -> Step {
         let path = vec![("name", function.to_owned())];
         Step { line: aws_line("lambda", words, region), does: Does::Aws { operation, path, fields: Vec::new(), document } }
+    }
+
+    /// With more in the call's query.
+    fn with_fields(mut self, more: impl IntoIterator<Item = (&'static str, String)>) -> Step {
+        if let Does::Aws { fields, .. } = &mut self.does {
+            fields.extend(more);
+        }
+        self
     }
 
     /// A call of IAM's.
@@ -201,27 +209,19 @@ fn place_of<'a>(facts: &'a Facts, method: &'a MethodFacts) -> [(&'static str, &'
 }
 
 /// Lets the gateway call a function for one method.
-pub(super) fn let_gateway_call(facts: &Facts, method: &MethodFacts, function: &str) -> Step {
+pub(super) fn let_gateway_call(facts: &Facts, method: &MethodFacts, called: &Called) -> Step {
     let words_of_path: Vec<&str> = method.path.split(|char: char| !char.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let sid = format!("apigateway-{}-{}-{}", facts.api_id, method.verb, words_of_path.join("-"));
     let source = facts.method_arn(method, "*");
-    let words = [
-        "add-permission",
-        "--function-name",
-        function,
-        "--statement-id",
-        &sid,
-        "--action",
-        "lambda:InvokeFunction",
-        "--principal",
-        "apigateway.amazonaws.com",
-        "--source-arn",
-        &source,
-    ];
+    let qualifier = called.qualifier.iter().flat_map(|qualifier| ["--qualifier", qualifier.as_str()]);
+    let permission =
+        ["--statement-id", &sid, "--action", "lambda:InvokeFunction", "--principal", "apigateway.amazonaws.com", "--source-arn", &source];
     let document = json!({
         "StatementId": sid, "Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com", "SourceArn": source,
     });
-    Step::lambda(&calls::ADD_PERMISSION, &words, function, Some(document), &facts.region)
+    let words: Vec<&str> = ["add-permission", "--function-name", &called.name].into_iter().chain(qualifier).chain(permission).collect();
+    let step = Step::lambda(&calls::ADD_PERMISSION, &words, &called.name, Some(document), &facts.region);
+    step.with_fields(called.qualifier.iter().map(|qualifier| ("Qualifier", qualifier.clone())))
 }
 
 pub(super) fn set_function_timeout(facts: &Facts, function: &str, timeout_s: u64) -> Step {

@@ -4,7 +4,7 @@ use frontdesk_deploy::call::{Aws, Call, CallError};
 use serde_json::Value;
 
 use crate::control_client::ControlClient;
-use crate::diagnosis::calls::{self, document, pages, text, xml};
+use crate::diagnosis::calls::{self, pages, text, xml};
 use crate::handout::clean_up::{Inventory, Named, PlanListed, PolicyListed, RoleListed};
 use crate::settings::Settings;
 
@@ -37,8 +37,8 @@ pub(super) async fn take(client: &ControlClient, settings: &Settings) -> anyhow:
         Ok(plans) => inventory.plans = plans,
         Err(error) => inventory.note("Usage plans", &error),
     }
-    match document(&aws, Call::new(&calls::LIST_FUNCTIONS, "functions")).await {
-        Ok(list) => inventory.functions = members(&list, "Functions").map(|function| text(function, "FunctionName")).collect(),
+    match calls::function_names(&aws).await {
+        Ok(names) => inventory.functions = names,
         Err(error) => inventory.note("Functions", &error),
     }
     match roles(&aws).await {
