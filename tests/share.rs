@@ -63,6 +63,39 @@ async fn the_examples_run_as_they_are_written() {
 }
 
 #[tokio::test]
+async fn a_key_is_never_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (host, _) = a_partner(folder.path()).await;
+    let value = r#"abc$(touch${IFS}ran)`touch${IFS}ran`"\'};defghijkl"#;
+    succeed(&host, &["keys", "create", "odd", "--usage-plan", "small", "--value", value]).await;
+    succeed(&host, &["share", "--key", "odd", "--with-key", "--out", "hand-out"]).await;
+    let hand_out = folder.path().join("hand-out");
+    for (program, file) in
+        [("bash", "examples/ask.sh"), ("python3", "examples/ask.py"), ("node", "examples/ask.cjs"), ("bash", "examples/stream.sh")]
+    {
+        let (well, said) = run(&hand_out, program, &[file], None).await;
+        assert!(well && said.to_lowercase().contains("roaming"), "{file}: {said}");
+        assert!(!hand_out.join("ran").exists(), "{file} ran what the key says");
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_quota_that_is_spent() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Setup::new(env!("CARGO_BIN_EXE_frontdesk")).start(folder.path()).await;
+    succeed(&host, &["plans", "create", "tiny", "--quota", "1", "--period", "month", "--stage", "prod"]).await;
+    succeed(&host, &["keys", "create", "spent", "--usage-plan", "tiny"]).await;
+    succeed(&host, &["share", "--key", "spent", "--with-key", "--out", "hand-out"]).await;
+    let hand_out = folder.path().join("hand-out");
+    let (well, said) = run(&hand_out, "bash", &["examples/ask.sh"], None).await;
+    assert!(well, "{said}");
+    for (program, file) in [("bash", "examples/ask.sh"), ("python3", "examples/ask.py"), ("node", "examples/ask.cjs")] {
+        let (well, said) = run(&hand_out, program, &[file], None).await;
+        assert!(!well && said.contains("Limit Exceeded"), "{file}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn without_the_key_the_hand_out_says_where_to_put_it() {
     let folder = tempfile::tempdir().unwrap();
     let (host, key) = a_partner(folder.path()).await;
@@ -77,12 +110,17 @@ async fn without_the_key_the_hand_out_says_where_to_put_it() {
         let (well, said) = run(&folder.path().join("here"), program, &[file], Some(&key)).await;
         assert!(well && said.to_lowercase().contains("roaming"), "{file}: {said}");
     }
+    let no_address = host.run(&["share", "--key", "partner-a", "--endpoint", "faq.example.com"]).await;
+    assert!(no_address.code == Some(1) && no_address.stderr.contains("is no address to post to"), "{no_address:?}");
     let unknown = host.run(&["share", "--key", "nobody"]).await;
     assert!(unknown.code == Some(1) && unknown.stderr.contains("there is no key nobody"), "{unknown:?}");
     succeed(&host, &["keys", "create", "closed"]).await;
     succeed(&host, &["plans", "remove", "ThirdPartyUsagePlan", "closed"]).await;
     let closed = host.run(&["share", "--key", "closed"]).await;
     assert!(closed.code == Some(1) && closed.stderr.contains("frontdesk doctor --key"), "{closed:?}");
+    succeed(&host, &["keys", "disable", "partner-a"]).await;
+    let disabled = host.run(&["share", "--key", "partner-a"]).await;
+    assert!(disabled.code == Some(1) && disabled.stderr.contains("is disabled"), "{disabled:?}");
 }
 
 #[tokio::test]

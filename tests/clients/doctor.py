@@ -37,12 +37,12 @@ def function_uri(arn):
 class Front:
     """An API with one method, a key and a plan, as the guide builds them."""
 
-    def __init__(self, name, path, **integration):
+    def __init__(self, name, path, verb="POST", **integration):
         self.path = path
         self.id = api.create_rest_api(name=name)["id"]
         root = api.get_resources(restApiId=self.id)["items"][0]["id"]
         self.resource = api.create_resource(restApiId=self.id, parentId=root, pathPart=path)["id"]
-        self.method = dict(restApiId=self.id, resourceId=self.resource, httpMethod="POST")
+        self.method = dict(restApiId=self.id, resourceId=self.resource, httpMethod=verb)
         api.put_method(**self.method, authorizationType="NONE", apiKeyRequired=True)
         api.put_integration(**self.method, integrationHttpMethod="POST", **integration)
         api.create_deployment(restApiId=self.id, stageName="prod")
@@ -175,13 +175,31 @@ def late():
     functions.remove_permission(FunctionName="sleeper", StatementId="gateway")
     is_recognised(front, 1, "does not let the gateway call it", "--no-question")
     functions.put_function_concurrency(FunctionName="sleeper", ReservedConcurrentExecutions=0)
-    is_recognised(front, 1, "it is never run", "--no-question")
+    remedy = is_recognised(front, 1, "it is never run", "--no-question")
+    expect("an emergency stop is told and not undone", remedy, [])
+    functions.delete_function_concurrency(FunctionName="sleeper")
     findings, code = doctor(front, "--fix", "--yes", "--no-question")
     expect(f"the function may be called again ({json.dumps(findings, indent=1)})", code, 0)
     statement = json.loads(functions.get_policy(FunctionName="sleeper")["Policy"])["Statement"][0]
     source = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{front.id}/*/POST/invoke"
     expect("by whom", (statement["Principal"], statement["Condition"]), ({"Service": "apigateway.amazonaws.com"}, {"ArnLike": {"AWS:SourceArn": source}}))
     expect("it is run again", invoked("sleeper"), 200)
+
+    # An alias has a policy of its own; here the stage says which alias it is, and the method takes every verb.
+    version = functions.publish_version(FunctionName="sleeper")["Version"]
+    functions.create_alias(FunctionName="sleeper", Name="live", FunctionVersion=version)
+    front = Front("aliased", "invoke", type="AWS_PROXY", uri=function_uri(arn + ":${stageVariables.alias}"), verb="ANY")
+    api.update_stage(**front.stage, patchOperations=[{"op": "replace", "path": "/variables/alias", "value": "live"}])
+    source = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{front.id}/*/*/invoke"
+    about = dict(FunctionName="sleeper", Qualifier="live")
+    functions.add_permission(**about, StatementId="gateway", Action="lambda:InvokeFunction", Principal="apigateway.amazonaws.com", SourceArn=source)
+
+    def shut_out():
+        for statement in json.loads(functions.get_policy(**about)["Policy"])["Statement"]:
+            functions.remove_permission(**about, StatementId=statement["Sid"])
+
+    is_mended("an alias that may not be called", front, shut_out, 1, "the policy of sleeper:live does not let the gateway call it", 500)
+    expect("for every verb", source in functions.get_policy(**about)["Policy"], True)
 
 
 def a_role(name):
@@ -261,14 +279,14 @@ def too_many():
     """Issue 4: the quota, then the speed."""
     front = Front("limited", "invoke", type="AWS_PROXY", uri=function_uri(os.environ["PROXY_ARN"]))
     # What was used is used: each time the quota is spent anew, by calls that are let in.
-    front.patch_plan(("replace", "/quota/limit", "3"), ("replace", "/quota/period", "DAY"))
+    front.patch_plan(("replace", "/quota/limit", "3"), ("replace", "/quota/period", "MONTH"))
 
     def spend():
         while front.call().status_code == 200:
             pass
         expect("spent", front.call().json(), {"message": "Limit Exceeded"})
 
-    is_mended("a quota that is spent", front, spend, 4, "spent: 0 of 3 requests left this day", 429)
+    is_mended("a quota that is spent", front, spend, 4, "spent: 0 of 3 requests left this month", 429)
     front.patch_plan(("remove", "/quota"))
 
     def stop():

@@ -61,7 +61,7 @@ def clean_up():
     key = api.create_api_key(name="their key", enabled=True)["id"]
     api.create_usage_plan_key(usagePlanId=plan, keyId=key, keyType="API_KEY")
     document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "logs:*", "Resource": "*"}]})
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]})
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": ["lambda.amazonaws.com", "apigateway.amazonaws.com"]}, "Action": "sts:AssumeRole"}]})
     role = iam.create_role(RoleName="theirs", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     policy = iam.create_policy(PolicyName="theirs", PolicyDocument=document)["Policy"]["Arn"]
     # The second version is what the guide's own clean-up stumbles over.
@@ -70,6 +70,11 @@ def clean_up():
     iam.put_role_policy(RoleName="theirs", PolicyName="own", PolicyDocument=document)
     expect("the role", role.endswith("role/theirs"), True)
     launch("theirs")
+    alarms, logs = boto3.client("cloudwatch"), boto3.client("logs")
+    about = dict(Namespace="AWS/ApiGateway", MetricName="Count", Statistic="Sum", Period=60, EvaluationPeriods=1)
+    alarms.put_metric_alarm(AlarmName="theirs, too many", Threshold=1, ComparisonOperator="GreaterThanThreshold", **about)
+    logs.create_log_group(logGroupName="/theirs/log")
+    api.update_account(patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": role}])
 
     subprocess.run([os.environ["FRONTDESK"], "share", "--clean-up"], check=True)
     with open("CLEAN-UP.md", encoding="utf-8") as file:
@@ -78,7 +83,7 @@ def clean_up():
         if named not in guide:
             sys.exit(f"{named} is not in the guide: {guide}")
     commands = [line for block in re.findall(r"```sh\n(.*?)```", guide, re.S) for line in block.splitlines()]
-    expect("the last command", commands[-1].startswith("rm -r "), True)
+    expect("the last command", commands[-1].startswith("rm -r -- "), True)
     environment = {**os.environ, "PATH": os.pathsep.join([os.path.dirname(os.environ["FRONTDESK"]), os.environ["PATH"]])}
     for command in commands[:-1]:
         ran = subprocess.run(["bash", "-euo", "pipefail", "-c", command], capture_output=True, text=True, env=environment)
@@ -89,6 +94,9 @@ def clean_up():
     left = [one["RoleName"] for one in iam.list_roles()["Roles"] if not one["Path"].startswith("/frontdesk/")]
     expect("roles", left, [])
     expect("policies", iam.list_policies(Scope="Local")["Policies"], [])
+    expect("alarms", alarms.describe_alarms()["MetricAlarms"], [])
+    expect("log groups", [one["logGroupName"] for one in logs.describe_log_groups(logGroupNamePrefix="/theirs")["logGroups"]], [])
+    expect("the role of API Gateway's logs", api.get_account().get("cloudwatchRoleArn"), None)
     expect("functions", functions.list_functions()["Functions"], [])
     listed = subprocess.run([os.environ["FRONTDESK"], "sessions", "--json"], capture_output=True, text=True, check=True)
     expect("agents", "theirs" in listed.stdout, False)

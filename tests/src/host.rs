@@ -138,7 +138,7 @@ impl Setup {
     /// Runs a command of the executable to its end.
     pub async fn run(&self, folder: &Path, arguments: &[&str]) -> Ran {
         let mut command = self.command(folder);
-        let output = tokio::time::timeout(START_TIMEOUT, command.args(arguments).output()).await;
+        let output = tokio::time::timeout(START_TIMEOUT, command.args(arguments).stdin(Stdio::null()).output()).await;
         let output = output.expect("the command ends").expect("the executable starts");
         Ran {
             code: output.status.code(),

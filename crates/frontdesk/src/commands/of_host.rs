@@ -51,6 +51,6 @@ pub(super) fn wanted(
     // `http://127.0.0.1:8000/prod/invoke`
     let of_endpoint = || status.endpoint.rsplit('/').nth(1).filter(|_| api_id == status.rest_api_id);
     let stage = stage.or_else(of_endpoint).map(str::to_owned);
-    let today = super::moments::today().to_string();
+    let today = super::moments::today();
     crate::diagnosis::Wanted { account, api_id, stage, own: Some((own, status.endpoint_agent_arn.clone())), question, keys: None, today }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::control_client::ControlClient;
-use crate::diagnosis::{Facts, PlanFacts, gather};
+use crate::diagnosis::{Facts, KeyFacts, PlanFacts, gather};
 use crate::handout::{self, ApiKeyText, Offer};
 use crate::settings::Settings;
 
@@ -64,15 +64,17 @@ async fn offer(client: &ControlClient, key: &str, arguments: &ShareArguments) ->
     let status = client.status().await?;
     let wanted = super::of_host::wanted(&status, arguments.api.as_deref(), None, None);
     let facts = gather(&client.aws()?, &wanted).await?;
-    let known = facts.keys.iter().find(|known| known.id == key || known.name == key);
-    let known = known.with_context(|| format!("there is no key {key}: `frontdesk keys list` shows all"))?;
+    let known = named(&facts.keys, key)?;
+    if !known.enabled {
+        bail!("the key {} is disabled, so its holder would get 403: `frontdesk keys enable {}` opens it again", known.name, known.id);
+    }
     let opening = |plan: &&PlanFacts| plan.key_ids.contains(&known.id) && facts.opens(plan);
     let Some(plan) = facts.plans.iter().find(opening) else {
         bail!("the key {} does not open {}: `frontdesk doctor --key {}` says why", known.name, facts.api_id, known.id);
     };
     let (path, timeout_ms) = path_of(&facts, false).context("the API has no POST method that answers questions")?;
     let endpoint = match (&arguments.endpoint, &arguments.api) {
-        (Some(endpoint), _) => endpoint.trim_end_matches('/').to_owned(),
+        (Some(endpoint), _) => reachable(endpoint)?,
         (None, Some(api)) => format!("{}/restapis/{api}/{}/_user_request_{path}", status.gateway, facts.stage),
         (None, None) => status.endpoint.clone(),
     };
@@ -84,6 +86,34 @@ async fn offer(client: &ControlClient, key: &str, arguments: &ShareArguments) ->
     };
     let (throttle, quota) = (plan.throttle, plan.quota.clone());
     Ok(Offer { name: known.name.clone(), endpoint, stream, throttle, quota, timeout_ms, key })
+}
+
+/// The key of that id, or else the one of that name: names may be given twice.
+fn named<'a>(keys: &'a [KeyFacts], key: &str) -> anyhow::Result<&'a KeyFacts> {
+    if let Some(known) = keys.iter().find(|known| known.id == key) {
+        return Ok(known);
+    }
+    let fitting: Vec<&KeyFacts> = keys.iter().filter(|known| known.name == key).collect();
+    match fitting.as_slice() {
+        [known] => Ok(known),
+        [] => bail!("there is no key {key}: `frontdesk keys list` shows all"),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|known| known.id.as_str()).collect();
+            bail!("several keys are called {key}: --key names one of them by its id, {}", ids.join(" or "))
+        }
+    }
+}
+
+/// An address that third parties can post to.
+fn reachable(endpoint: &str) -> anyhow::Result<String> {
+    let endpoint = endpoint.trim_end_matches('/');
+    let is_one = endpoint.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.path().len() > 1 && uri.query().is_none()
+    });
+    if !is_one {
+        bail!("--endpoint {endpoint} is no address to post to: write it with scheme and path, as in https://faq.example.com/prod/invoke");
+    }
+    Ok(endpoint.to_owned())
 }
 
 /// The path of the method that answers, whole or streamed, and how long it may take.
@@ -107,7 +137,7 @@ fn file_name(name: &str) -> String {
 fn is_of_this_machine(endpoint: &str) -> bool {
     let host = endpoint.parse::<http::Uri>().ok().and_then(|url| url.host().map(str::to_owned)).unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback() || address.is_unspecified())
 }
 
 #[cfg(test)]
@@ -118,6 +148,27 @@ mod tests {
     fn names_become_folders_and_addresses_are_told_apart() {
         assert_eq!(file_name("Partner A/../x"), "Partner-A-..-x");
         assert!(is_of_this_machine("http://127.0.0.1:8000/prod/invoke") && is_of_this_machine("http://[::1]:8000/x"));
+        assert!(is_of_this_machine("http://0.0.0.0:8000/prod/invoke") && is_of_this_machine("http://[::]:8000/x"));
         assert!(!is_of_this_machine("https://faq.example.com/prod/invoke"));
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_id_before_its_name() {
+        let of = |id: &str, name: &str| KeyFacts { id: id.to_owned(), name: name.to_owned(), ..KeyFacts::default() };
+        let keys = [of("k1", "k2"), of("k2", "twice"), of("k3", "twice")];
+        assert_eq!(named(&keys, "k2").unwrap().id, "k2");
+        let both = named(&keys, "twice").unwrap_err().to_string();
+        assert!(both.contains("k2 or k3"), "{both}");
+        assert!(named(&keys, "nobody").unwrap_err().to_string().contains("there is no key nobody"));
+    }
+
+    #[test]
+    fn an_endpoint_is_an_address_to_post_to() {
+        assert_eq!(reachable("https://faq.example.com/prod/invoke/").unwrap(), "https://faq.example.com/prod/invoke");
+        for wrong in
+            ["faq.example.com/prod/invoke", "ftp://x/prod", "https://x", "https://x/", "https://x/a b", "https://x/a?b=c", "/invoke", ""]
+        {
+            assert!(reachable(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -9,6 +9,8 @@ use super::remedy;
 const ISSUE: u8 = 5;
 /// How much of an answer is quoted, in characters.
 const QUOTED_CHARS_MAX: usize = 200;
+/// The error, a 424, by which AgentCore says that the agent's own code failed.
+const CODE_FAILED: &str = "RuntimeClientError";
 
 /// What was asked, and what came back.
 pub(super) fn examine(facts: &Facts) -> Vec<Finding> {
@@ -22,34 +24,29 @@ pub(super) fn examine(facts: &Facts) -> Vec<Finding> {
 
 fn of_agent(agent: &AgentFacts) -> Option<Finding> {
     let what = format!("Answer of {}", agent.name);
-    let wrong = match agent.probe.as_ref()? {
-        Probe::Failed(why) => format!("the agent answers with an error: {}", quoted(why)),
-        Probe::Answered(answer) => match without_result(answer) {
-            None => return Some(Finding::good(what, "JSON with a result")),
-            Some(wrong) => format!("{wrong}: {}", quoted(answer)),
+    let (wrong, is_its_fault) = match agent.probe.as_ref()? {
+        Probe::Unasked(why) => return Some(Finding::lacking(what, format!("it could not be asked: {}", quoted(why)))),
+        Probe::Failed(why) => (format!("the agent answers with an error: {}", quoted(why)), why.starts_with(CODE_FAILED)),
+        Probe::Answered(answer) => match serde_json::from_str::<Value>(answer) {
+            Err(_) => (format!("the agent's answer is no JSON: {}", quoted(answer)), true),
+            Ok(document) if document.get("result").is_some_and(Value::is_string) => return Some(Finding::good(what, "JSON with a result")),
+            // Third parties may have been promised another shape.
+            Ok(_) => return Some(Finding::lacking(what, format!("the agent's answer has no `result`: {}", quoted(answer)))),
         },
     };
     let tail: Vec<&str> = agent.log_tail.iter().map(|line| line.trim_end()).filter(|line| !line.is_empty()).collect();
     let last = if tail.is_empty() { String::new() } else { format!("\nits last lines:\n  {}", tail.join("\n  ")) };
     let said = format!("{wrong}{last}");
-    Some(match agent.can_go_back && agent.version > 1 {
+    Some(match is_its_fault && agent.can_go_back && agent.version > 1 {
         true => Finding::bad(what, said).mended_by([remedy::go_back(&agent.name, agent.version - 1)]),
         false => Finding::bad(what, said),
     })
 }
 
-/// What is wrong with an agent's answer, as the guide promises it to third parties; nothing where it is right.
-fn without_result(answer: &str) -> Option<&'static str> {
-    match serde_json::from_str::<Value>(answer) {
-        Err(_) => Some("the agent's answer is no JSON"),
-        Ok(document) if document.get("result").is_some_and(|result| result.is_string()) => None,
-        Ok(_) => Some("the agent's answer has no `result`"),
-    }
-}
-
 fn of_function(function: &FunctionFacts) -> Option<Finding> {
     let what = format!("Answer of the function {}", function.name);
     let wrong = match function.probe.as_ref()? {
+        Probe::Unasked(why) => return Some(Finding::lacking(what, format!("it could not be asked: {}", quoted(why)))),
         Probe::Failed(why) => format!("it ends with an error, so callers get 502: {}", quoted(why)),
         Probe::Answered(answer) => {
             let document: Value = serde_json::from_str(answer).unwrap_or_default();
@@ -85,11 +82,20 @@ mod tests {
         };
         let answered = |text: &str| Probe::Answered(text.to_owned());
         assert_eq!(of(answered(r#"{"result": "yes"}"#), 1).verdict, Verdict::Good);
-        for wrong in ["hello", "[]", r#"{"echo": 1}"#, r#"{"result": 7}"#] {
-            let found = of(answered(wrong), 2);
-            assert!(found.verdict == Verdict::Bad && found.said.contains(wrong) && found.said.contains("KeyError"), "{found:#?}");
+        for (wrong, quoted) in [(answered("hello"), "hello"), (Probe::Failed("RuntimeClientError: it died".to_owned()), "it died")] {
+            let found = of(wrong, 2);
+            assert!(found.verdict == Verdict::Bad && found.said.contains(quoted) && found.said.contains("KeyError"), "{found:#?}");
             assert_eq!(found.remedy[0].line, "frontdesk launch -a echo --version 1");
         }
+        // Another shape, a limit and a fault of the service are no reason to take an agent back.
+        for meant in ["[]", r#"{"echo": 1}"#, r#"{"result": 7}"#] {
+            let found = of(answered(meant), 2);
+            assert!(found.verdict == Verdict::Lacking && found.said.contains(meant) && found.remedy.is_empty(), "{found:#?}");
+        }
+        let unasked = of(Probe::Unasked("ThrottlingException: slower".to_owned()), 2);
+        assert!(unasked.verdict == Verdict::Lacking && unasked.remedy.is_empty(), "{unasked:#?}");
+        let of_service = of(Probe::Failed("InternalServerException: sorry".to_owned()), 2);
+        assert!(of_service.verdict == Verdict::Bad && of_service.remedy.is_empty(), "{of_service:#?}");
         let first = of(Probe::Failed("RuntimeClientError: it died".to_owned()), 1);
         assert!(first.said.contains("it died") && first.remedy.is_empty(), "{first:#?}");
         let unasked = AgentFacts::default();

@@ -1,7 +1,7 @@
 //! The operations that looking and mending take. They are no part of the deployer's table: who deploys need not be allowed to mend.
 
 use frontdesk_deploy::call::operation::Operation;
-use frontdesk_deploy::call::service::{API_GATEWAY, IAM, LAMBDA, Service};
+use frontdesk_deploy::call::service::{API_GATEWAY, CLOUDWATCH, IAM, LAMBDA, LOGS, Service};
 use frontdesk_deploy::call::{Aws, Call, CallError, Element};
 use http::Method;
 use serde_json::Value;
@@ -24,6 +24,7 @@ macro_rules! operations {
 operations! {
     GET_REST_APIS = API_GATEWAY "GetRestApis" GET "/restapis";
     GET_REST_API = API_GATEWAY "GetRestApi" GET "/restapis/{id}";
+    GET_ACCOUNT = API_GATEWAY "GetAccount" GET "/account";
     GET_STAGES = API_GATEWAY "GetStages" GET "/restapis/{id}/stages";
     UPDATE_STAGE = API_GATEWAY "UpdateStage" PATCH "/restapis/{id}/stages/{stage}";
     GET_RESOURCES = API_GATEWAY "GetResources" GET "/restapis/{id}/resources";
@@ -44,8 +45,10 @@ operations! {
     GET_POLICY = LAMBDA "GetPolicy" GET "/2015-03-31/functions/{name}/policy";
     ADD_PERMISSION = LAMBDA "AddPermission" POST "/2015-03-31/functions/{name}/policy";
     UPDATE_FUNCTION_CONFIGURATION = LAMBDA "UpdateFunctionConfiguration" PUT "/2015-03-31/functions/{name}/configuration";
-    DELETE_FUNCTION_CONCURRENCY = LAMBDA "DeleteFunctionConcurrency" DELETE "/2017-10-31/functions/{name}/concurrency";
     INVOKE = LAMBDA "Invoke" POST "/2015-03-31/functions/{name}/invocations";
+
+    DESCRIBE_LOG_GROUPS = LOGS "DescribeLogGroups" POST "/";
+    DESCRIBE_ALARMS = CLOUDWATCH "DescribeAlarms" POST "/";
 
     LIST_ROLES = IAM "ListRoles" POST "/";
     LIST_POLICY_VERSIONS = IAM "ListPolicyVersions" POST "/";
@@ -99,6 +102,21 @@ pub(crate) async fn pages(
         }
     }
     Ok(found)
+}
+
+/// The names of all functions.
+pub(crate) async fn function_names(aws: &Aws) -> Result<Vec<String>, CallError> {
+    let (mut names, mut marker) = (Vec::new(), None::<String>);
+    for _ in 0..PAGES_MAX {
+        let call = Call::new(&LIST_FUNCTIONS, "functions").parameters(marker.map(|marker| ("Marker", marker)));
+        let page = document(aws, call).await?;
+        names.extend(page["Functions"].as_array().into_iter().flatten().map(|function| text(function, "FunctionName")));
+        marker = page["NextMarker"].as_str().filter(|marker| !marker.is_empty()).map(str::to_owned);
+        if marker.is_none() {
+            break;
+        }
+    }
+    Ok(names)
 }
 
 /// `item` on the wire.

@@ -10,9 +10,29 @@ pub(super) const METHODS: &str = "Methods";
 pub(super) const KEYS: &str = "Keys";
 pub(super) const PLANS: &str = "Usage plans";
 
-/// The name of a function's own policy among them.
-pub(super) fn policy_of(function: &str) -> String {
-    format!("Policy of {function}")
+/// The name of a plan's usage among them.
+pub(super) fn usage_of(plan: &str) -> String {
+    format!("Usage of {plan}")
+}
+
+/// What a method calls: `hello`, or `hello:live`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Called {
+    pub(crate) name: String,
+    /// A version or an alias.
+    pub(crate) qualifier: Option<String>,
+}
+
+impl std::fmt::Display for Called {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.name)?;
+        self.qualifier.iter().try_for_each(|qualifier| write!(formatter, ":{qualifier}"))
+    }
+}
+
+/// The name of a function's policy among them.
+pub(super) fn policy_of(called: &Called) -> String {
+    format!("Policy of {called}")
 }
 
 /// Everything that was read.
@@ -98,10 +118,12 @@ pub(crate) struct PlanFacts {
     pub(crate) throttle: Option<(f64, u64)>,
     /// Requests in a period.
     pub(crate) quota: Option<(u64, String)>,
+    /// The day on which the quota's period begins, counted from its first.
+    pub(crate) quota_offset: u8,
     /// API and stage.
     pub(crate) stages: Vec<(String, String)>,
     pub(crate) key_ids: Vec<String>,
-    /// Used today and left of the quota, by key.
+    /// Used today and left of the quota in the period that runs, by key; none for who has used nothing in it.
     pub(crate) usage: BTreeMap<String, (u64, Option<u64>)>,
 }
 
@@ -117,8 +139,8 @@ pub(crate) struct FunctionFacts {
     pub(crate) last_update: String,
     pub(crate) reason: String,
     pub(crate) reserved_concurrency: Option<u64>,
-    /// Who may call it; `None` where nobody has been let in.
-    pub(crate) policy: Option<String>,
+    /// Who may call it: its own policy under an empty name, and those of versions and aliases under theirs. None where nobody has been let in.
+    pub(crate) policies: BTreeMap<String, String>,
     /// The agent that its environment names, and the endpoint of it.
     pub(crate) agent_arn: Option<String>,
     pub(crate) agent_endpoint: String,
@@ -161,14 +183,29 @@ pub(crate) enum Probe {
     Answered(String),
     /// The refusal, or the function's error, in its own words.
     Failed(String),
+    /// It was not asked at all, or not to the end: a limit, a policy or the caller's own patience was in the way, which says nothing of it.
+    Unasked(String),
 }
 
 impl Facts {
     /// The function of an integration, by name.
     pub(crate) fn function_of(&self, integration: &IntegrationFacts) -> Option<String> {
-        let arn = integration.uri.split("/functions/").nth(1)?.split('/').next()?;
-        let name = arn.split(':').nth(6).filter(|name| !name.is_empty())?;
-        Some(name.to_owned())
+        self.called_by(integration).map(|called| called.name)
+    }
+
+    /// What an integration calls: a function, or a version or alias of it, which has a policy of its own.
+    pub(crate) fn called_by(&self, integration: &IntegrationFacts) -> Option<Called> {
+        let uri = self.filled(&integration.uri);
+        let mut parts = uri.split("/functions/").nth(1)?.split('/').next()?.split(':').skip(6);
+        // A variable that the stage does not have leads nowhere.
+        let name = parts.next().filter(|name| !name.is_empty() && !name.contains('$'))?.to_owned();
+        Some(Called { name, qualifier: parts.next().map(str::to_owned) })
+    }
+
+    /// A text with the stage's variables in it.
+    fn filled(&self, text: &str) -> String {
+        let variables = self.stages.iter().filter(|stage| stage.name == self.stage).flat_map(|stage| &stage.variables);
+        variables.fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{stageVariables.{name}}}"), value))
     }
 
     /// Whether the function of that name is the host itself.
@@ -218,11 +255,39 @@ impl Facts {
 
     /// The ARN by which a function's policy speaks of a method.
     pub(crate) fn method_arn(&self, method: &MethodFacts, stage: &str) -> String {
-        format!("arn:aws:execute-api:{}:{}:{}/{stage}/{}{}", self.region, self.account, self.api_id, method.verb, method.path)
+        // A call has a verb of its own: who lets all of them in writes a star.
+        let verb = if method.verb == "ANY" { "*" } else { &method.verb };
+        format!("arn:aws:execute-api:{}:{}:{}/{stage}/{verb}{}", self.region, self.account, self.api_id, method.path)
     }
 }
 
 /// The last part of an ARN: a role's or an agent's name.
 pub(crate) fn name_of(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_method_calls_is_read_from_its_address() {
+        let variables = BTreeMap::from([
+            ("fn".to_owned(), "hello:live".to_owned()),
+            ("arn".to_owned(), "arn:aws:lambda:r:1:function:hello".to_owned()),
+        ]);
+        let stage = StageFacts { name: "prod".to_owned(), variables, ..StageFacts::default() };
+        let facts = Facts { stage: "prod".to_owned(), stages: vec![stage], ..Facts::default() };
+        let check = |function: &str, expected: Option<&str>| {
+            let uri = format!("arn:aws:apigateway:r:lambda:path/2015-03-31/functions/{function}/invocations");
+            let called = facts.called_by(&IntegrationFacts { uri, ..IntegrationFacts::default() });
+            assert_eq!(called.map(|called| called.to_string()).as_deref(), expected, "{function}");
+        };
+        check("arn:aws:lambda:r:1:function:hello", Some("hello"));
+        check("arn:aws:lambda:r:1:function:hello:live", Some("hello:live"));
+        check("arn:aws:lambda:r:1:function:${stageVariables.fn}", Some("hello:live"));
+        check("${stageVariables.arn}", Some("hello"));
+        check("arn:aws:lambda:r:1:function:${stageVariables.other}", None);
+        check("", None);
+    }
 }

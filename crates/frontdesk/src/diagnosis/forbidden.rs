@@ -3,7 +3,7 @@
 use frontdesk_aws::policy::{Admission, Context, Policy, Requester, admit};
 use serde_json::{Value, json};
 
-use super::facts::{Facts, FunctionFacts, KEYS, KeyFacts, Known, METHODS, MethodFacts, PLANS, PlanFacts, policy_of};
+use super::facts::{Called, Facts, FunctionFacts, KEYS, KeyFacts, Known, METHODS, MethodFacts, PLANS, PlanFacts, policy_of};
 use super::finding::{Finding, Verdict};
 use super::remedy;
 
@@ -114,17 +114,17 @@ fn of_method(facts: &Facts, method: &MethodFacts) -> Vec<Finding> {
     let Some(integration) = &method.integration else {
         return vec![without_integration(facts, method, what)];
     };
-    let Some(name) = facts.function_of(integration).filter(|name| !facts.is_own(name)) else {
+    let Some(called) = facts.called_by(integration).filter(|called| !facts.is_own(&called.name)) else {
         return vec![Finding::good(what, format!("leads to {}", target(&integration.kind, &integration.uri)))];
     };
-    match facts.functions.get(&name) {
+    match facts.functions.get(&called.name) {
         Some(Known::Is(function)) => {
-            let mut findings = vec![may_be_called(facts, method, function, what)];
-            findings.extend(of_function(facts, function));
+            let mut findings = vec![may_be_called(facts, method, function, &called, what)];
+            findings.extend(of_function(function));
             findings
         }
         Some(Known::Absent) => {
-            let said = format!("its function {name} does not exist, so callers get 500: `aws lambda create-function` makes it");
+            let said = format!("its function {} does not exist, so callers get 500: `aws lambda create-function` makes it", called.name);
             vec![Finding::bad(what, said)]
         }
         Some(Known::Unread) | None => Vec::new(),
@@ -149,7 +149,7 @@ fn without_integration(facts: &Facts, method: &MethodFacts, what: String) -> Fin
     let beside = facts.methods.iter().filter_map(|method| facts.function_of(method.integration.as_ref()?));
     arns.extend(beside.filter(|name| facts.is_own(name)).map(|name| facts.function_arn(&name)));
     if arns.is_empty() {
-        let lets_in = |function: &&FunctionFacts| lets_gateway_in(facts, function, method, "*");
+        let lets_in = |function: &&FunctionFacts| lets_gateway_in(facts, function, None, method, "*");
         arns.extend(facts.functions().filter(lets_in).map(|function| function.arn.clone()));
     }
     if arns.is_empty() {
@@ -168,20 +168,21 @@ fn without_integration(facts: &Facts, method: &MethodFacts, what: String) -> Fin
     Finding::bad(what, said).mended_by(steps)
 }
 
-fn may_be_called(facts: &Facts, method: &MethodFacts, function: &FunctionFacts, what: String) -> Finding {
+fn may_be_called(facts: &Facts, method: &MethodFacts, function: &FunctionFacts, called: &Called, what: String) -> Finding {
     let by_role = method.integration.as_ref().and_then(|integration| integration.credentials.as_ref());
-    if facts.is_unread(&policy_of(&function.name)) {
-        return Finding::lacking(what, format!("leads to {}; whether the gateway may call it is not known", function.name));
+    if facts.is_unread(&policy_of(called)) {
+        return Finding::lacking(what, format!("leads to {called}; whether the gateway may call it is not known"));
     }
-    if by_role.is_some() || lets_gateway_in(facts, function, method, &facts.stage) {
-        return Finding::good(what, format!("leads to {}, which the gateway may call", function.name));
+    if by_role.is_some() || lets_gateway_in(facts, function, called.qualifier.as_deref(), method, &facts.stage) {
+        return Finding::good(what, format!("leads to {called}, which the gateway may call"));
     }
-    let said = format!("the policy of {} does not let the gateway call it, so callers get 500", function.name);
-    Finding::bad(what, said).mended_by([remedy::let_gateway_call(facts, method, &function.name)])
+    let said = format!("the policy of {called} does not let the gateway call it, so callers get 500");
+    Finding::bad(what, said).mended_by([remedy::let_gateway_call(facts, method, called)])
 }
 
-fn lets_gateway_in(facts: &Facts, function: &FunctionFacts, method: &MethodFacts, stage: &str) -> bool {
-    let document: Value = function.policy.as_deref().and_then(|policy| serde_json::from_str(policy).ok()).unwrap_or_default();
+fn lets_gateway_in(facts: &Facts, function: &FunctionFacts, qualifier: Option<&str>, method: &MethodFacts, stage: &str) -> bool {
+    let document: Value =
+        function.policies.get(qualifier.unwrap_or_default()).and_then(|policy| serde_json::from_str(policy).ok()).unwrap_or_default();
     let statements = document["Statement"].as_array().into_iter().flatten().cloned().map(|mut statement| {
         // A stand-in for AWS writes members that IAM does not know.
         if let Some(members) = statement.as_object_mut() {
@@ -192,15 +193,18 @@ fn lets_gateway_in(facts: &Facts, function: &FunctionFacts, method: &MethodFacts
     let document = json!({ "Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>() });
     let Ok(policy) = Policy::parse_resource_based(&document.to_string()) else { return false };
     let context = Context::new().with("aws:SourceArn", facts.method_arn(method, stage)).with("aws:SourceAccount", facts.account.as_str());
-    let admission = admit(&policy, Requester::Service(GATEWAY), "lambda:InvokeFunction", &function.arn, &context);
+    let resource = qualifier.map_or_else(|| function.arn.clone(), |qualifier| format!("{}:{qualifier}", function.arn));
+    let admission = admit(&policy, Requester::Service(GATEWAY), "lambda:InvokeFunction", &resource, &context);
     admission == Admission::Named
 }
 
-fn of_function(facts: &Facts, function: &FunctionFacts) -> Option<Finding> {
+fn of_function(function: &FunctionFacts) -> Option<Finding> {
     let what = format!("Function {}", function.name);
     if function.reserved_concurrency == Some(0) {
-        let said = "its reserved concurrency is 0, so it is never run";
-        return Some(Finding::bad(what, said).mended_by([remedy::free_concurrency(facts, &function.name)]));
+        // Lambda's emergency stop: whoever pulled it lets go of it.
+        let said =
+            "its reserved concurrency is 0, so it is never run: `aws lambda delete-function-concurrency` lets it, where that is not meant";
+        return Some(Finding::bad(what, said));
     }
     let said = format!("{}, last update {}{}", function.state, function.last_update, because(&function.reason));
     match (function.state.as_str(), function.last_update.as_str()) {
@@ -227,12 +231,14 @@ mod tests {
             arn: "arn:aws:lambda:us-east-1:111122223333:function:proxy".to_owned(),
             state: "Active".to_owned(),
             last_update: "Successful".to_owned(),
-            policy: Some(
+            policies: [(
+                String::new(),
                 r#"{"Version":"2012-10-17","Statement":[{"Sid":"s","Effect":"Allow","Principal":{"Service":"apigateway.amazonaws.com"},
                 "Action":"lambda:InvokeFunction","Resource":"arn:aws:lambda:us-east-1:111122223333:function:proxy",
                 "Condition":{"ArnLike":{"AWS:SourceArn":"arn:aws:execute-api:us-east-1:111122223333:api1/*/POST/invoke"}}}]}"#
                     .to_owned(),
-            ),
+            )]
+            .into(),
             ..FunctionFacts::default()
         };
         let integration = IntegrationFacts {
@@ -308,8 +314,8 @@ mod tests {
             "put-integration --rest-api-id api1 --resource-id r1 --http-method POST",
         );
         check(|it| drop(it.functions.insert("proxy".to_owned(), Known::Absent)), "does not exist", "");
-        check(|it| function(it).policy = None, "does not let the gateway call it", "add-permission --function-name proxy");
-        check(|it| function(it).reserved_concurrency = Some(0), "never run", "delete-function-concurrency --function-name proxy");
+        check(|it| function(it).policies.clear(), "does not let the gateway call it", "add-permission --function-name proxy");
+        check(|it| function(it).reserved_concurrency = Some(0), "never run", "");
         check(|it| function(it).last_update = "Failed".to_owned(), "last update Failed", "");
     }
 
@@ -334,7 +340,7 @@ mod tests {
         );
         check(
             |it| {
-                function(it).policy = None;
+                function(it).policies.clear();
                 unread(it, "Policy of proxy")
             },
             "",
@@ -348,6 +354,40 @@ mod tests {
             |it| it.methods[0].path = "/other".to_owned(),
             "does not let the gateway",
             "'arn:aws:execute-api:us-east-1:111122223333:api1/*/POST/other'",
+        );
+    }
+
+    #[test]
+    fn the_policy_that_counts_is_the_one_of_what_is_called() {
+        let aliased = |it: &mut Facts| {
+            let integration = it.methods[0].integration.as_mut().unwrap();
+            integration.uri = integration.uri.replace("function:proxy/", "function:${stageVariables.fn}:live/");
+            it.stages[0].variables.insert("fn".to_owned(), "proxy".to_owned());
+        };
+        check(aliased, "policy of proxy:live does not let", "add-permission --function-name proxy --qualifier live --statement-id");
+        check(
+            |it| {
+                aliased(it);
+                let policy = function(it).policies[""].replace("function:proxy", "function:proxy:live");
+                function(it).policies.insert("live".to_owned(), policy);
+            },
+            "",
+            "",
+        );
+    }
+
+    #[test]
+    fn a_method_of_any_verb_needs_every_verb_let_in() {
+        let any = |it: &mut Facts| it.methods[0].verb = "ANY".to_owned();
+        check(any, "does not let the gateway", "'arn:aws:execute-api:us-east-1:111122223333:api1/*/*/invoke'");
+        check(
+            |it| {
+                any(it);
+                let policy = function(it).policies[""].replace("/*/POST/", "/*/*/");
+                function(it).policies.insert(String::new(), policy);
+            },
+            "",
+            "",
         );
     }
 

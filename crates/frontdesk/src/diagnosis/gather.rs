@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use frontdesk_deploy::call::{Aws, Call, CallError, Element};
 use frontdesk_deploy::running::agent;
+use frontdesk_gateway::quota::{Calendar, date_of, day_of_date};
+use frontdesk_store::{Quota, QuotaPeriod};
 use serde_json::{Value, json};
+use time::Date;
 
 use super::calls::{self, document, is_absent, items, pages, text, xml};
 use super::facts::{
-    AgentFacts, Facts, FunctionFacts, IntegrationFacts, KEYS, KeyFacts, Known, METHODS, MethodFacts, PLANS, PlanFacts, PolicyFacts, Probe,
-    RoleFacts, STAGES, StageFacts, name_of, policy_of,
+    AgentFacts, Called, Facts, FunctionFacts, IntegrationFacts, KEYS, KeyFacts, Known, METHODS, MethodFacts, PLANS, PlanFacts, PolicyFacts,
+    Probe, RoleFacts, STAGES, StageFacts, name_of, policy_of, usage_of,
 };
 
 /// A call that is turned away is told, not waited for: a policy that is not ours to read changes nothing.
@@ -29,8 +32,8 @@ pub(crate) struct Wanted {
     pub(crate) question: Option<&'static str>,
     /// The keys that are the API's business; `None` for all of the account's.
     pub(crate) keys: Option<BTreeSet<String>>,
-    /// A day as `2026-01-31`: today's, in UTC.
-    pub(crate) today: String,
+    /// In UTC.
+    pub(crate) today: Date,
 }
 
 /// Reads everything.
@@ -99,10 +102,10 @@ async fn of_gateway(aws: &Aws, wanted: &Wanted, facts: &mut Facts) {
             Err(error) => facts.note(&format!("Keys of {}", plan.name), &error),
         }
         let usage = Call::new(&calls::GET_USAGE, "usage").path("id", &plan.id);
-        let usage = usage.parameter("startDate", wanted.today.as_str()).parameter("endDate", wanted.today.as_str());
+        let usage = usage.parameter("startDate", first_day(plan, wanted.today)).parameter("endDate", wanted.today.to_string());
         match document(aws, usage.parameter("limit", calls::PAGE_ITEMS)).await {
             Ok(usage) => plan.usage = used(&usage),
-            Err(error) => facts.note(&format!("Usage of {}", plan.name), &error),
+            Err(error) => facts.note(&usage_of(&plan.name), &error),
         }
     }
     facts.plans = plans;
@@ -152,28 +155,42 @@ fn plan(document: &Value) -> PlanFacts {
         id: text(document, "id"),
         name: text(document, "name"),
         throttle: throttle["rateLimit"].as_f64().map(|rate| (rate, throttle["burstLimit"].as_u64().unwrap_or(0))),
+        quota_offset: quota["offset"].as_u64().and_then(|offset| u8::try_from(offset).ok()).unwrap_or(0),
         quota: quota["limit"].as_u64().map(|limit| (limit, text(quota, "period"))),
         stages: stages.map(|stage| (text(stage, "apiId"), text(stage, "stage"))).collect(),
         ..PlanFacts::default()
     }
 }
 
+/// The first day of the quota's period that runs; today without a quota.
+fn first_day(plan: &PlanFacts, today: Date) -> String {
+    let quota = plan
+        .quota
+        .as_ref()
+        .and_then(|(limit, period)| Some(Quota { limit: *limit, period: QuotaPeriod::named(period)?, offset: plan.quota_offset }));
+    date_of(Calendar::of(quota).span(day_of_date(today)).first_day).to_string()
+}
+
 /// The members are called `values` on the wire, and `items` by some stand-ins.
 fn used(document: &Value) -> BTreeMap<String, (u64, Option<u64>)> {
     let values = document.get("values").or_else(|| document.get("items")).and_then(Value::as_object).into_iter().flatten();
-    let last = |days: &Value| {
-        let day = days.as_array()?.last()?;
-        Some((day.get(0)?.as_u64()?, day.get(1).and_then(Value::as_u64)))
+    let of_key = |days: &Value| {
+        let days = days.as_array()?;
+        let used_on = |day: &Value| day.get(0).and_then(Value::as_u64);
+        // A day without a request may be written as one with all of the quota left.
+        let last_used = days.iter().rev().find(|day| used_on(day).is_some_and(|used| used > 0)).or(days.last())?;
+        Some((used_on(days.last()?)?, last_used.get(1).and_then(Value::as_u64)))
     };
-    values.filter_map(|(key, days)| Some((key.clone(), last(days)?))).collect()
+    values.filter_map(|(key, days)| Some((key.clone(), of_key(days)?))).collect()
 }
 
 async fn of_functions(aws: &Aws, facts: &mut Facts) {
-    let called = facts.methods.iter().filter_map(|method| facts.function_of(method.integration.as_ref()?));
-    let mut names: BTreeSet<String> = called.filter(|name| !facts.is_own(name)).collect();
+    let called = facts.methods.iter().filter_map(|method| facts.called_by(method.integration.as_ref()?));
+    let called: BTreeSet<Called> = called.filter(|called| !facts.is_own(&called.name)).collect();
+    let mut names: BTreeSet<String> = called.iter().map(|called| called.name.clone()).collect();
     if facts.methods.iter().any(|method| method.integration.is_none()) {
-        match document(aws, Call::new(&calls::LIST_FUNCTIONS, "functions")).await {
-            Ok(list) => names.extend(list["Functions"].as_array().into_iter().flatten().map(|function| text(function, "FunctionName"))),
+        match calls::function_names(aws).await {
+            Ok(all) => names.extend(all),
             Err(error) => facts.note("Functions", &error),
         }
     }
@@ -182,10 +199,18 @@ async fn of_functions(aws: &Aws, facts: &mut Facts) {
         let known = match document(aws, Call::new(&calls::GET_FUNCTION, &what).path("name", &name)).await {
             Ok(found) => {
                 let mut function = function(&found);
-                match document(aws, Call::new(&calls::GET_POLICY, &what).path("name", &name)).await {
-                    Ok(policy) => function.policy = policy["Policy"].as_str().map(str::to_owned),
-                    Err(error) if is_absent(&error) => {}
-                    Err(error) => facts.note(&policy_of(&name), &error),
+                let qualified = called.iter().filter(|called| called.name == name).cloned();
+                let plain = Called { name: name.clone(), qualifier: None };
+                for called in qualified.chain([plain]).collect::<BTreeSet<Called>>() {
+                    let call = Call::new(&calls::GET_POLICY, &what).path("name", &name);
+                    let qualifier = called.qualifier.iter().map(|qualifier| ("Qualifier", qualifier.clone()));
+                    match document(aws, call.parameters(qualifier)).await {
+                        Ok(policy) => function.policies.extend(
+                            policy["Policy"].as_str().map(|policy| (called.qualifier.clone().unwrap_or_default(), policy.to_owned())),
+                        ),
+                        Err(error) if is_absent(&error) => {}
+                        Err(error) => facts.note(&policy_of(&called), &error),
+                    }
                 }
                 Known::Is(function)
             }
@@ -215,7 +240,7 @@ fn function(document: &Value) -> FunctionFacts {
         last_update: text(configuration, "LastUpdateStatus"),
         reason: reason.unwrap_or_default().to_owned(),
         reserved_concurrency: document["Concurrency"]["ReservedConcurrentExecutions"].as_u64(),
-        policy: None,
+        policies: BTreeMap::new(),
         agent_endpoint: qualifier.unwrap_or("DEFAULT").to_owned(),
         agent_arn: variables.filter_map(Value::as_str).find(|value| is_agent(value)).map(str::to_owned),
         probe: None,
@@ -318,7 +343,7 @@ async fn of_agents(aws: &Aws, wanted: &Wanted, facts: &mut Facts) {
                     let payload = json!({ "prompt": question }).to_string();
                     agent.probe = Some(match agent::invoke(aws, &arn, &payload, None).await {
                         Ok((answer, _)) => Probe::Answered(answer),
-                        Err(error) => Probe::Failed(said(&error)),
+                        Err(error) => refused(&error),
                     });
                 }
                 Known::Is(agent)
@@ -344,16 +369,16 @@ fn straight(uri: &str, variables: Option<&BTreeMap<String, String>>) -> Option<S
     runtime.starts_with("arn:").then_some(runtime)
 }
 
-/// Asks each function of the API as the gateway would; one whose agent failed is not asked: its answer would be the agent's.
+/// Asks each proxy of an agent as the gateway would. Other functions are left alone: nobody knows what a question makes them do. One whose agent failed is not asked: its answer would be the agent's.
 async fn ask_functions(aws: &Aws, facts: &mut Facts, question: &str) {
     let is_well = |arn: &Option<String>| {
         let agent = arn.as_ref().and_then(|arn| facts.agents.get(arn));
-        agent.is_none_or(|agent| !matches!(agent, Known::Is(AgentFacts { probe: Some(Probe::Failed(_)), .. })))
+        agent.is_none_or(|agent| !matches!(agent, Known::Is(AgentFacts { probe: Some(Probe::Failed(_) | Probe::Unasked(_)), .. })))
     };
     let names: Vec<String> = facts
         .called_functions()
         .into_iter()
-        .filter(|function| function.state == "Active" && is_well(&function.agent_arn))
+        .filter(|function| function.state == "Active" && function.agent_arn.is_some() && is_well(&function.agent_arn))
         .map(|function| function.name.clone())
         .collect();
     for name in names {
@@ -365,7 +390,7 @@ async fn ask_functions(aws: &Aws, facts: &mut Facts, question: &str) {
                 let text = String::from_utf8_lossy(&answer.into_bytes()).into_owned();
                 if failed { Probe::Failed(text) } else { Probe::Answered(text) }
             }
-            Err(error) => Probe::Failed(said(&error)),
+            Err(error) => refused(&error),
         };
         if let Some(Known::Is(function)) = facts.functions.get_mut(&name) {
             function.probe = Some(probe);
@@ -373,9 +398,16 @@ async fn ask_functions(aws: &Aws, facts: &mut Facts, question: &str) {
     }
 }
 
-/// A refusal in the service's own words.
-fn said(error: &CallError) -> String {
-    error.refusal().map_or_else(|| error.to_string(), |refusal| format!("{}: {}", refusal.code, refusal.message))
+/// A refusal in the service's own words. A limit, a policy and a wait that was given up are not the fault of what was asked.
+fn refused(error: &CallError) -> Probe {
+    use http::StatusCode;
+
+    let Some(refusal) = error.refusal() else { return Probe::Unasked(error.to_string()) };
+    let said = format!("{}: {}", refusal.code, refusal.message);
+    match refusal.status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::FORBIDDEN => Probe::Unasked(said),
+        _ => Probe::Failed(said),
+    }
 }
 
 #[cfg(test)]
@@ -394,8 +426,25 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_the_last_day_s() {
-        let document = json!({ "values": { "k": [[1, 9], [3, 6]], "open": [[2, null]], "none": [] } });
-        assert_eq!(used(&document), BTreeMap::from([("k".to_owned(), (3, Some(6))), ("open".to_owned(), (2, None))]));
+    fn usage_is_today_s_and_what_is_left_is_the_period_s() {
+        let document =
+            json!({ "values": { "k": [[1, 9], [3, 6]], "open": [[2, null]], "none": [], "spent": [[4, 6], [6, 0], [0, 10], [0, 10]] } });
+        let expected = [("k", (3, Some(6))), ("open", (2, None)), ("spent", (0, Some(0)))];
+        assert_eq!(used(&document), expected.map(|(key, used)| (key.to_owned(), used)).into());
+    }
+
+    #[test]
+    fn usage_is_asked_from_the_first_day_of_the_period() {
+        let check = |period: &str, quota_offset, expected: &str| {
+            let plan = PlanFacts { quota: Some((1, period.to_owned())), quota_offset, ..PlanFacts::default() };
+            // A Thursday.
+            assert_eq!(first_day(&plan, time::macros::date!(2026 - 01 - 15)), expected, "{period} {quota_offset}");
+        };
+        check("DAY", 0, "2026-01-15");
+        check("WEEK", 0, "2026-01-11");
+        check("WEEK", 5, "2026-01-09");
+        check("MONTH", 0, "2026-01-01");
+        check("MONTH", 20, "2025-12-21");
+        assert_eq!(first_day(&PlanFacts::default(), time::macros::date!(2026 - 01 - 15)), "2026-01-15");
     }
 }

@@ -1,6 +1,6 @@
 //! Issue 4, 429 Too Many Requests: which limit it is, and how much of it is used.
 
-use super::facts::{Facts, PlanFacts};
+use super::facts::{Facts, PlanFacts, usage_of};
 use super::finding::{Finding, Verdict};
 use super::remedy;
 
@@ -35,13 +35,22 @@ fn of_plan(facts: &Facts, plan: &PlanFacts, wanted_key: Option<&str>) -> Vec<Fin
             continue;
         }
         let what = format!("Quota of {}", key.name);
+        if facts.is_unread(&usage_of(&plan.name)) {
+            findings.push(Finding::lacking(
+                what,
+                format!("{limit} requests a {}; what is used of them could not be read", period.to_lowercase()),
+            ));
+            continue;
+        }
         let per = period.to_lowercase();
         let (used_today, left) = plan.usage.get(&key.id).copied().unwrap_or((0, Some(*limit)));
         let left = left.unwrap_or(*limit);
         let told = format!("{left} of {limit} requests left this {per}, {used_today} used today");
         findings.push(if left == 0 {
             let said = format!("spent: {told}; its holder gets 429 Limit Exceeded until the next {per}");
-            Finding::bad(what, said).mended_by([remedy::extend_quota(facts, plan, &key.id, *limit)])
+            // Without a name it may be meant as it is: that is what a quota is for.
+            let finding = if wanted_key.is_some() { Finding::bad(what, said) } else { Finding::lacking(what, said) };
+            finding.mended_by([remedy::extend_quota(facts, plan, &key.id, *limit)])
         } else if (left as f64) < *limit as f64 * (1.0 - NEARLY_SPENT) {
             Finding::lacking(what, format!("nearly spent: {told}")).mended_by([remedy::extend_quota(facts, plan, &key.id, *limit)])
         } else {
@@ -77,6 +86,10 @@ mod tests {
     use super::*;
 
     fn check(change: impl FnOnce(&mut Facts), expected: &[(Verdict, &str, &str)]) {
+        check_of(None, change, expected);
+    }
+
+    fn check_of(wanted_key: Option<&str>, change: impl FnOnce(&mut Facts), expected: &[(Verdict, &str, &str)]) {
         let mut facts = Facts {
             api_id: "a".to_owned(),
             stage: "prod".to_owned(),
@@ -94,7 +107,7 @@ mod tests {
             ..Facts::default()
         };
         change(&mut facts);
-        let found = examine(&facts, None);
+        let found = examine(&facts, wanted_key);
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (finding, (verdict, said, command)) in found.iter().zip(expected) {
             let line = finding.remedy.first().map(|step| step.line.as_str()).unwrap_or_default();
@@ -113,7 +126,11 @@ mod tests {
         check(|_| {}, &[speed, (Verdict::Good, "10 of 10 requests left", "")]);
         check(|it| used(it, 7, 3), &[speed, (Verdict::Good, "3 of 10 requests left this day, 7 used today", "")]);
         check(|it| used(it, 9, 1), &[speed, (Verdict::Lacking, "nearly spent", "update-usage --usage-plan-id p --key-id k")]);
-        check(|it| used(it, 10, 0), &[speed, (Verdict::Bad, "429 Limit Exceeded", "op=replace,path=/remaining,value=10")]);
+        let spent = |verdict| (verdict, "429 Limit Exceeded", "op=replace,path=/remaining,value=10");
+        check(|it| used(it, 10, 0), &[speed, spent(Verdict::Lacking)]);
+        check_of(Some("partner"), |it| used(it, 10, 0), &[speed, spent(Verdict::Bad)]);
+        let unread = |it: &mut Facts| it.unread.push(("Usage of plan".to_owned(), "403".to_owned()));
+        check(unread, &[speed, (Verdict::Lacking, "could not be read", "")]);
         check(|it| it.plans[0].quota = None, &[speed]);
         check(
             |it| (it.plans[0].throttle, it.plans[0].quota) = (Some((1.0, 0)), None),

@@ -14,7 +14,7 @@ mod permissions;
 pub(crate) mod remedy;
 mod timeouts;
 
-pub(crate) use facts::{Facts, Known, PlanFacts, Probe};
+pub(crate) use facts::{Facts, KeyFacts, Known, PlanFacts, Probe};
 pub(crate) use finding::{Finding, Verdict};
 pub(crate) use gather::{Wanted, gather};
 

@@ -54,6 +54,14 @@ fn of_role(facts: &Facts, role: &RoleFacts, agent: (&str, &str), what: String) -
         let said = format!("its policy {name} could not be understood, so whether it may invoke {} is not known", name_of(agent_arn));
         return Finding::lacking(what, said);
     }
+    let is_bound = |policy: &&PolicyFacts| {
+        statements(&policy.document).any(|statement| statement.get("Condition").is_some() && speaks_of_it(statement))
+    };
+    if let Some(bound) = role.policies.iter().find(is_bound) {
+        // An Allow without the condition beside it would undo it.
+        let said = format!("its policy {} allows {ACTION} under a condition, which is not looked at", name_of(&bound.name));
+        return Finding::lacking(what, said);
+    }
     // Too narrow, before not there: a policy that speaks of the action was meant to allow it.
     if let Some(narrow) = role.policies.iter().find(|policy| is_ours(policy) && statements(&policy.document).any(speaks_of_it)) {
         let said = format!("its policy {} allows {ACTION}, but not on {agent_arn}: callers get 403", name_of(&narrow.name));
@@ -190,6 +198,13 @@ mod tests {
         check(&[("own", false, policy("Allow", "*")), ("no", false, policy("Deny", "*"))], &[], (Verdict::Bad, "denies", ""));
         check(&[("own", false, json!("no JSON"))], &[], (Verdict::Lacking, "could not be understood", ""));
         check(&[("odd", false, Value::Null), ("own", false, policy("Allow", "*"))], &[], (Verdict::Good, "may invoke", ""));
+        // What is bound to a condition is not let loose, wherever it is written.
+        let mut bound = policy("Allow", "*");
+        bound["Statement"]["Condition"] = json!({ "StringEquals": { "aws:PrincipalTag/team": "faq" } });
+        check(&[("own", false, bound.clone())], &[(LOOSE, policy("Allow", "*"))], (Verdict::Lacking, "under a condition", ""));
+        bound["Statement"]["Resource"] = json!("arn:aws:bedrock-agentcore:us-east-1:111122223333:runtime/other");
+        check(&[(LOOSE, true, bound.clone())], &[], (Verdict::Lacking, "under a condition", ""));
+        check(&[("bound", false, bound), ("own", false, policy("Allow", "*"))], &[], (Verdict::Good, "may invoke", ""));
         // AWS's own are not touched.
         let of_aws = "arn:aws:iam::aws:policy/Some";
         check(&[(of_aws, true, policy("Allow", "arn:aws:bedrock-agentcore:::other"))], &[], (Verdict::Bad, "no policy of its own", &make));

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::calls;
-use super::facts::{Facts, MethodFacts, PlanFacts};
+use super::facts::{Called, Facts, MethodFacts, PlanFacts};
 use crate::control_client::ControlClient;
 
 /// One command.
@@ -73,6 +73,14 @@ pub(crate) async fn take(step: &Step, aws: &Aws, host: Option<&ControlClient>) -
 }
 
 impl Step {
+    /// By what it is known whether it was tried: each going back makes a version, so that the next line would be another one.
+    pub(crate) fn tried_as(&self) -> String {
+        match &self.does {
+            Does::GoBack { agent, .. } => format!("{agent} goes back"),
+            Does::Aws { .. } | Does::NeverExpire { .. } => self.line.clone(),
+        }
+    }
+
     /// A call of API Gateway's.
     fn gateway(
         operation: &'static Operation,
@@ -89,6 +97,14 @@ impl Step {
     fn lambda(operation: &'static Operation, words: &[&str], function: &str, document: Option<Value>, region: &str) -> Step {
         let path = vec![("name", function.to_owned())];
         Step { line: aws_line("lambda", words, region), does: Does::Aws { operation, path, fields: Vec::new(), document } }
+    }
+
+    /// With more in the call's query.
+    fn with_fields(mut self, more: impl IntoIterator<Item = (&'static str, String)>) -> Step {
+        if let Does::Aws { fields, .. } = &mut self.does {
+            fields.extend(more);
+        }
+        self
     }
 
     /// A call of IAM's.
@@ -193,32 +209,19 @@ fn place_of<'a>(facts: &'a Facts, method: &'a MethodFacts) -> [(&'static str, &'
 }
 
 /// Lets the gateway call a function for one method.
-pub(super) fn let_gateway_call(facts: &Facts, method: &MethodFacts, function: &str) -> Step {
+pub(super) fn let_gateway_call(facts: &Facts, method: &MethodFacts, called: &Called) -> Step {
     let words_of_path: Vec<&str> = method.path.split(|char: char| !char.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let sid = format!("apigateway-{}-{}-{}", facts.api_id, method.verb, words_of_path.join("-"));
     let source = facts.method_arn(method, "*");
-    let words = [
-        "add-permission",
-        "--function-name",
-        function,
-        "--statement-id",
-        &sid,
-        "--action",
-        "lambda:InvokeFunction",
-        "--principal",
-        "apigateway.amazonaws.com",
-        "--source-arn",
-        &source,
-    ];
+    let qualifier = called.qualifier.iter().flat_map(|qualifier| ["--qualifier", qualifier.as_str()]);
+    let permission =
+        ["--statement-id", &sid, "--action", "lambda:InvokeFunction", "--principal", "apigateway.amazonaws.com", "--source-arn", &source];
     let document = json!({
         "StatementId": sid, "Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com", "SourceArn": source,
     });
-    Step::lambda(&calls::ADD_PERMISSION, &words, function, Some(document), &facts.region)
-}
-
-pub(super) fn free_concurrency(facts: &Facts, function: &str) -> Step {
-    let words = ["delete-function-concurrency", "--function-name", function];
-    Step::lambda(&calls::DELETE_FUNCTION_CONCURRENCY, &words, function, None, &facts.region)
+    let words: Vec<&str> = ["add-permission", "--function-name", &called.name].into_iter().chain(qualifier).chain(permission).collect();
+    let step = Step::lambda(&calls::ADD_PERMISSION, &words, &called.name, Some(document), &facts.region);
+    step.with_fields(called.qualifier.iter().map(|qualifier| ("Qualifier", qualifier.clone())))
 }
 
 pub(super) fn set_function_timeout(facts: &Facts, function: &str, timeout_s: u64) -> Step {
@@ -264,7 +267,7 @@ pub(crate) fn aws_line(service: &str, words: &[&str], region: &str) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
@@ -291,5 +294,12 @@ mod tests {
         let Does::Aws { operation, document: Some(document), .. } = step.does else { panic!("a call of AWS's") };
         assert_eq!(operation.name, "UpdateUsagePlan");
         assert_eq!(document["patchOperations"][0], json!({ "op": "add", "path": "/apiStages", "value": "a1:prod" }));
+    }
+
+    #[test]
+    fn going_back_twice_is_the_same_and_other_commands_are_not() {
+        assert_eq!(go_back("echo", 2).tried_as(), go_back("echo", 3).tried_as());
+        assert_ne!(go_back("echo", 2).tried_as(), go_back("other", 2).tried_as());
+        assert_ne!(never_expire("k1").tried_as(), never_expire("k2").tried_as());
     }
 }

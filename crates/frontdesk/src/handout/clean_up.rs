@@ -13,6 +13,10 @@ pub(crate) struct Inventory {
     pub(crate) keys: Vec<Named>,
     pub(crate) plans: Vec<PlanListed>,
     pub(crate) functions: Vec<String>,
+    pub(crate) alarms: Vec<String>,
+    pub(crate) log_groups: Vec<String>,
+    /// The ARN of the role in whose name API Gateway writes logs, where the account names one.
+    pub(crate) writes_logs_as: Option<String>,
     pub(crate) roles: Vec<RoleListed>,
     pub(crate) policies: Vec<PolicyListed>,
     /// Agents that were launched here.
@@ -72,6 +76,8 @@ impl Inventory {
         let apis: Vec<&Named> = self.apis.iter().filter(|api| api.id != self.own_api).collect();
 
         let aws = |words: &[&str]| crate::diagnosis::remedy::aws_line(words[0], &words[1..], &self.region);
+        let lines = self.alarms.iter().map(|name| aws(&["cloudwatch", "delete-alarms", "--alarm-names", name])).collect();
+        part(&mut page, "Alarms", "Before what they watch, so that none goes off.", &self.alarms, lines);
         let mut lines = Vec::new();
         for plan in &plans {
             for (api, stage) in &plan.stages {
@@ -104,9 +110,12 @@ impl Inventory {
             lines,
         );
         let lines = self.functions.iter().map(|name| aws(&["lambda", "delete-function", "--function-name", name])).collect();
-        part(&mut page, "Functions", "With their versions and aliases. Their logs stay.", &self.functions, lines);
+        part(&mut page, "Functions", "With their versions and aliases. Their logs stay, and go below.", &self.functions, lines);
 
         let mut lines = Vec::new();
+        if self.writes_logs_as.as_deref().is_some_and(|arn| self.roles.iter().any(|role| arn.ends_with(&format!("/{}", role.name)))) {
+            lines.push(aws(&["apigateway", "update-account", "--patch-operations", "op=replace,path=/cloudwatchRoleArn,value="]));
+        }
         for role in &self.roles {
             lines.extend(
                 role.attached.iter().map(|arn| aws(&["iam", "detach-role-policy", "--role-name", &role.name, "--policy-arn", arn])),
@@ -119,7 +128,7 @@ impl Inventory {
         part(
             &mut page,
             "Roles",
-            "A role goes after its policies.",
+            "A role goes after its policies, and after the account that writes API Gateway's logs with it has let go of it.",
             &self.roles.iter().map(|role| role.name.clone()).collect::<Vec<_>>(),
             lines,
         );
@@ -139,6 +148,10 @@ impl Inventory {
         let lines = self.agents.iter().map(|name| format!("frontdesk destroy -a {name} --force")).collect();
         part(&mut page, "Agents", "Their sessions end.", &self.agents, lines);
 
+        let lines = self.log_groups.iter().map(|name| aws(&["logs", "delete-log-group", "--log-group-name", name])).collect();
+        let names: Vec<String> = self.log_groups.iter().map(|name| format!("`{name}`")).collect();
+        part(&mut page, "Log groups", "Last, since what is called meanwhile writes into them.", &names, lines);
+
         page.push_str("\n## The host itself\n\n");
         let own: Vec<String> = self
             .keys
@@ -149,10 +162,10 @@ impl Inventory {
             .collect();
         let _ = writeln!(
             page,
-            "The API `{}` in front of the agent, {}and all logs, figures and secrets are in the data folder. Stop the host (Ctrl-C where it runs), then:\n\n```sh\nrm -r {}\n```",
+            "The API `{}` in front of the agent, {}and all logs, figures and secrets are in the data folder. Stop the host (Ctrl-C where it runs), then:\n\n```sh\nrm -r -- {}\n```",
             self.own_api,
             own.iter().map(|what| format!("{what}, ")).collect::<String>(),
-            self.data_folder
+            crate::diagnosis::remedy::quoted(&self.data_folder)
         );
         if !self.unread.is_empty() {
             page.push_str("\n## What could not be looked at\n\n");
@@ -191,7 +204,7 @@ mod tests {
         let of = |id: &str| Named { id: id.to_owned(), name: String::new() };
         let inventory = Inventory {
             region: "us-east-1".to_owned(),
-            data_folder: "/data".to_owned(),
+            data_folder: "/my data".to_owned(),
             own_api: "own".to_owned(),
             apis: vec![of("own"), of("a1")],
             keys: vec![of("k0"), of("k1")],
@@ -199,21 +212,27 @@ mod tests {
             roles: vec![RoleListed { name: "r".to_owned(), attached: vec!["arn:p".to_owned()], inline: vec!["i".to_owned()] }],
             policies: vec![PolicyListed { arn: "arn:p".to_owned(), other_versions: vec!["v2".to_owned()] }],
             agents: vec!["echo".to_owned()],
+            alarms: vec!["too many".to_owned()],
+            log_groups: vec!["/aws/lambda/f".to_owned()],
+            writes_logs_as: Some("arn:aws:iam::1:role/r".to_owned()),
             ..Inventory::default()
         };
         let guide = inventory.guide();
         let order = [
+            "delete-alarms --alarm-names 'too many'",
             "value=a1:prod",
             "delete-usage-plan --usage-plan-id p1",
             "delete-api-key --api-key k1",
             "delete-rest-api --rest-api-id a1",
+            "update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value=",
             "detach-role-policy --role-name r --policy-arn arn:p",
             "delete-role-policy --role-name r --policy-name i",
             "delete-role --role-name r",
             "delete-policy-version --policy-arn arn:p --version-id v2",
             "delete-policy --policy-arn arn:p",
             "frontdesk destroy -a echo --force",
-            "rm -r /data",
+            "delete-log-group --log-group-name /aws/lambda/f",
+            "rm -r -- '/my data'",
         ];
         let places: Vec<usize> = order.iter().map(|command| guide.find(command).unwrap_or_else(|| panic!("{command}: {guide}"))).collect();
         assert!(places.is_sorted(), "{guide}");

@@ -14,7 +14,10 @@ pub(super) struct Example {
 
 /// All examples.
 pub(super) fn all(offer: &Offer) -> Vec<Example> {
-    let of = |title, file, language, text: &str| Example { title, file, language, text: filled(text, offer) };
+    let of = |title, file, language, text: &str| {
+        let literal = if language == "sh" { shell_literal } else { string_literal };
+        Example { title, file, language, text: filled(text, offer, literal) }
+    };
     let mut examples = vec![
         of("curl", "examples/ask.sh", "sh", CURL),
         of("Python, with `requests`", "examples/ask.py", "python", PYTHON),
@@ -28,10 +31,21 @@ pub(super) fn all(offer: &Offer) -> Vec<Example> {
     examples
 }
 
-fn filled(text: &str, offer: &Offer) -> String {
+/// Values become literals of the language: a key may be any text, and a text in the wrong quotes is code. The key goes last, since nothing in it is to be filled in.
+fn filled(text: &str, offer: &Offer, literal: fn(&str) -> String) -> String {
     let wait_s = (offer.timeout_ms / 1000 + 1).to_string();
-    let text = text.replace("{{ENDPOINT}}", &offer.endpoint).replace("{{STREAM}}", offer.stream.as_deref().unwrap_or_default());
-    text.replace("{{KEY}}", offer.key()).replace("{{WAIT_S}}", &wait_s)
+    let text = text.replace("{{WAIT_S}}", &wait_s).replace("{{ENDPOINT}}", &literal(&offer.endpoint));
+    text.replace("{{STREAM}}", &literal(offer.stream.as_deref().unwrap_or_default())).replace("{{KEY}}", &literal(offer.key()))
+}
+
+/// Nothing means anything within a shell's single quotes.
+fn shell_literal(value: &str) -> String {
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+/// JSON's strings are strings of Python, JavaScript and C# too.
+fn string_literal(value: &str) -> String {
+    serde_json::Value::from(value).to_string()
 }
 
 const CURL: &str = r#"#!/usr/bin/env bash
@@ -42,8 +56,8 @@ PROMPT=${1:-How do I activate roaming?}
 
 # The question becomes JSON whatever characters are in it.
 BODY=$(python3 -c 'import json, sys; print(json.dumps({"prompt": sys.argv[1]}))' "$PROMPT")
-curl --fail-with-body --silent --show-error --max-time {{WAIT_S}} --retry 3 \
-  -X POST '{{ENDPOINT}}' \
+curl --fail-with-body --silent --show-error --max-time {{WAIT_S}} --retry 3 --retry-max-time 60 \
+  -X POST {{ENDPOINT}} \
   -H 'Content-Type: application/json' \
   -H "x-api-key: $API_KEY" \
   -d "$BODY"
@@ -57,7 +71,7 @@ PROMPT=${1:-How do I activate roaming?}
 
 BODY=$(python3 -c 'import json, sys; print(json.dumps({"prompt": sys.argv[1]}))' "$PROMPT")
 curl --fail-with-body --silent --show-error --no-buffer \
-  -X POST '{{STREAM}}' \
+  -X POST {{STREAM}} \
   -H 'Content-Type: application/json' \
   -H "x-api-key: $API_KEY" \
   -d "$BODY"
@@ -72,8 +86,8 @@ import time
 
 import requests
 
-ENDPOINT = "{{ENDPOINT}}"
-API_KEY = os.environ.get("API_KEY", "{{KEY}}")
+ENDPOINT = {{ENDPOINT}}
+API_KEY = os.environ.get("API_KEY", {{KEY}})
 ATTEMPTS = 4
 
 
@@ -104,8 +118,8 @@ if __name__ == "__main__":
 const NODE: &str = r#"// Asks the agent one question: node ask.cjs "How do I activate roaming?" (npm install axios)
 const axios = require("axios");
 
-const ENDPOINT = "{{ENDPOINT}}";
-const API_KEY = process.env.API_KEY || "{{KEY}}";
+const ENDPOINT = {{ENDPOINT}};
+const API_KEY = process.env.API_KEY || {{KEY}};
 const ATTEMPTS = 4;
 
 // Resolves to the answer's text; rejects with axios's error for a refusal that waiting does not help.
@@ -152,10 +166,10 @@ Console.WriteLine(await new Agent().AskAsync(prompt, "user-123", "session-456"))
 
 public sealed class Agent
 {
-    private const string Endpoint = "{{ENDPOINT}}";
+    private const string Endpoint = {{ENDPOINT}};
     private const int Attempts = 4;
     private static readonly HttpClient Client = new() { Timeout = TimeSpan.FromSeconds({{WAIT_S}}) };
-    private readonly string apiKey = Environment.GetEnvironmentVariable("API_KEY") ?? "{{KEY}}";
+    private readonly string apiKey = Environment.GetEnvironmentVariable("API_KEY") ?? {{KEY}};
 
     /// <summary>Returns the answer's text; throws HttpRequestException for a refusal that waiting does not help.</summary>
     public async Task<string> AskAsync(string prompt, string? actorId = null, string? threadId = null)
@@ -208,5 +222,20 @@ mod tests {
             assert!(!example.text.contains("{{"), "{}", example.file);
         }
         assert_eq!(all(&Offer { stream: None, ..an_offer() }).len(), 5);
+    }
+
+    #[test]
+    fn a_key_is_a_value_and_never_code() {
+        let key = super::super::ApiKeyText(r#"a"b\'$(c)`d`{{WAIT_S}}"#.to_owned());
+        let examples = all(&Offer { key: Some(key), ..an_offer() });
+        let check = |file: &str, line: &str| {
+            let example = examples.iter().find(|example| example.file == file).unwrap();
+            assert!(example.text.lines().any(|found| found.trim() == line), "{line}: {}", example.text);
+        };
+        check("examples/ask.sh", r#"API_KEY=${API_KEY:-'a"b\'\''$(c)`d`{{WAIT_S}}'}"#);
+        check("examples/ask.sh", r"-X POST 'https://faq.example.com/prod/invoke' \");
+        check("examples/ask.py", r#"API_KEY = os.environ.get("API_KEY", "a\"b\\'$(c)`d`{{WAIT_S}}")"#);
+        check("examples/ask.cjs", r#"const API_KEY = process.env.API_KEY || "a\"b\\'$(c)`d`{{WAIT_S}}";"#);
+        check("examples/csharp/Ask.cs", r#"private const string Endpoint = "https://faq.example.com/prod/invoke";"#);
     }
 }

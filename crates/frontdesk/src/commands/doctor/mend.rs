@@ -45,7 +45,7 @@ pub(in crate::commands) async fn look_and_mend(
         let before = mended.len();
         for finding in open {
             // Once each: what has not helped will not help again, and who has said no is not asked again.
-            if !finding.remedy.iter().any(|step| tried.insert(step.line.clone())) || !(arguments.yes || confirm(&finding)?) {
+            if !finding.remedy.iter().any(|step| tried.insert(step.tried_as())) || !(arguments.yes || confirm(&finding)?) {
                 continue;
             }
             match carry_out(&finding, aws, host).await {

@@ -33,7 +33,7 @@ pub(in crate::commands) async fn findings(
         question: arguments.question(),
         // Other keys of the account are other people's.
         keys: is_own.then_some(keys),
-        today: moments::today().to_string(),
+        today: moments::today(),
     };
     found.extend(look_and_mend(&aws, &wanted, None, arguments, |_| {}).await?);
     Ok(found)

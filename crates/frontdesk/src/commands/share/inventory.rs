@@ -1,7 +1,7 @@
 //! What this installation has made, as its own APIs list it.
 
 use frontdesk_deploy::call::{Aws, Call, CallError};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::control_client::ControlClient;
 use crate::diagnosis::calls::{self, document, pages, text, xml};
@@ -37,9 +37,21 @@ pub(super) async fn take(client: &ControlClient, settings: &Settings) -> anyhow:
         Ok(plans) => inventory.plans = plans,
         Err(error) => inventory.note("Usage plans", &error),
     }
-    match document(&aws, Call::new(&calls::LIST_FUNCTIONS, "functions")).await {
-        Ok(list) => inventory.functions = members(&list, "Functions").map(|function| text(function, "FunctionName")).collect(),
+    match calls::function_names(&aws).await {
+        Ok(names) => inventory.functions = names,
         Err(error) => inventory.note("Functions", &error),
+    }
+    match alarms(&aws).await {
+        Ok(alarms) => inventory.alarms = alarms,
+        Err(error) => inventory.note("Alarms", &error),
+    }
+    match log_groups(&aws).await {
+        Ok(groups) => inventory.log_groups = groups,
+        Err(error) => inventory.note("Log groups", &error),
+    }
+    match document(&aws, Call::new(&calls::GET_ACCOUNT, "account")).await {
+        Ok(account) => inventory.writes_logs_as = account["cloudwatchRoleArn"].as_str().filter(|arn| !arn.is_empty()).map(str::to_owned),
+        Err(error) => inventory.note("The role of API Gateway's logs", &error),
     }
     match roles(&aws).await {
         Ok(roles) => inventory.roles = roles,
@@ -75,6 +87,36 @@ async fn plans(aws: &Aws) -> Result<Vec<PlanListed>, CallError> {
         });
     }
     Ok(plans)
+}
+
+/// More pages than these are those of an account that is not one desk's.
+const PAGES_MAX: usize = 20;
+
+async fn alarms(aws: &Aws) -> Result<Vec<String>, CallError> {
+    let (mut names, mut token) = (Vec::new(), None::<String>);
+    for _ in 0..PAGES_MAX {
+        let page = xml(aws, Call::new(&calls::DESCRIBE_ALARMS, "alarms").parameters(token.map(|token| ("NextToken", token)))).await?;
+        let result = page.find("DescribeAlarmsResult").unwrap_or(&page);
+        names.extend(result.members("MetricAlarms").filter_map(|alarm| alarm.text_of("AlarmName")).map(str::to_owned));
+        token = result.text_of("NextToken").filter(|token| !token.is_empty()).map(str::to_owned);
+        if token.is_none() {
+            break;
+        }
+    }
+    Ok(names)
+}
+
+async fn log_groups(aws: &Aws) -> Result<Vec<String>, CallError> {
+    let (mut names, mut asked) = (Vec::new(), json!({}));
+    for _ in 0..PAGES_MAX {
+        let page = document(aws, Call::new(&calls::DESCRIBE_LOG_GROUPS, "log groups").json(&asked)).await?;
+        names.extend(members(&page, "logGroups").map(|group| text(group, "logGroupName")));
+        match page["nextToken"].as_str() {
+            Some(token) => asked = json!({ "nextToken": token }),
+            None => break,
+        }
+    }
+    Ok(names)
 }
 
 async fn roles(aws: &Aws) -> Result<Vec<RoleListed>, CallError> {
