@@ -67,7 +67,7 @@ impl Default for AgentSettings {
             model_dir: model::default_dir(),
             cache_dir: None,
             embedding_threads: 1,
-            embedding_wait_ms: 2_000,
+            embedding_wait_ms: 600,
             steps_max: 25,
             deadline_ms: 27_000,
             model_timeout_ms: 20_000,
