@@ -118,15 +118,15 @@ impl Environment {
                 Some(failure("Sandbox.Timedout", &message))
             }
         };
+        let took = began.elapsed();
+        // What it wrote while it started comes before the first START line.
+        self.child.drain().await;
         match failed {
             None => {
-                self.init = Some(began.elapsed());
+                self.init = Some(took);
                 Ok(())
             }
-            Some(outcome) => {
-                self.child.drain().await;
-                Err(outcome)
-            }
+            Some(outcome) => Err(outcome),
         }
     }
 
