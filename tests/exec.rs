@@ -75,6 +75,13 @@ async fn a_shell_is_told_by_env_and_a_command_becomes_itself() {
     let ran = shell.output().await.unwrap();
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "arn:aws:iam::000000000000:root\n", "{ran:?}");
 
+    // A host of that shell would call itself through its own proxy.
+    let script = format!("eval \"$({executable} env)\" && {executable} up --port 0");
+    let mut shell = tokio::process::Command::new("sh");
+    let ran = shell.args(["-c", &script]).current_dir(folder.path()).output().await.unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.code() == Some(1) && said.contains("is that of `frontdesk env`") && said.contains("another shell"), "{ran:?}");
+
     for (command, code) in [(&["sh", "-c", "exit 7"][..], 7), (&["no-such-command"], 127), (&["/"], 126)] {
         let ran = host.run(&[&["exec", "--"], command].concat()).await;
         assert_eq!(ran.code, Some(code), "{command:?}: {ran:?}");

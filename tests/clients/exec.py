@@ -62,6 +62,10 @@ for protocol, seen in [("--http1.1", "1.1"), ("--http2", "2")]:
     for _ in range(20):
         said = run("curl", "-sS", protocol, ENDPOINT, "--json", json.dumps(QUESTION))
         expect("curl, no key", said, '{"message":"Forbidden"}')
+        said = run("curl", "-sS", protocol, "https://sts.us-east-1.amazonaws.com/", "-d", "Action=GetCallerIdentity&Version=2011-06-15")
+        expect("curl, no signature", "<Code>MissingAuthenticationToken</Code>" in said, True)
+        said = run("curl", "-sS", protocol, "https://dynamodb.us-east-1.amazonaws.com/", "--json", "{}")
+        expect("curl, a service that is not there", "Frontdesk has no dynamodb" in said, True)
 
 # AgentCore by a URL that stands in the code, signed as the guide's function does; and with a signature that is wrong.
 url = f"https://bedrock-agentcore.{REGION}.amazonaws.com/runtimes/{urllib.parse.quote(os.environ['AGENT_ARN'], safe='')}/invocations?qualifier=DEFAULT"

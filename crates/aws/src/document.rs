@@ -11,7 +11,7 @@ mod xml;
 pub use cbor::{from_cbor, to_cbor};
 pub use form::from_form;
 pub use json::{from_json, to_json};
-pub use xml::write_xml;
+pub use xml::{iso_8601, write_text, write_xml};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

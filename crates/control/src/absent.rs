@@ -4,13 +4,15 @@
 
 use bytes::Bytes;
 use frontdesk_aws::ServiceError;
+use frontdesk_aws::document::{self, Document};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 
 use crate::catalogue::served_services;
 use crate::query::signed_scope;
+use crate::rpc;
 
-/// The header by which Smithy's RPC v2 protocol is told (<https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>).
-const SMITHY_PROTOCOL: &str = "smithy-protocol";
+/// Whose fault an error is, in the query protocol.
+const SENDER: &str = "<Type>Sender</Type>";
 
 /// A service's name as the aws CLI's, given that of its hosts and signatures.
 fn name_of(host: &str) -> &str {
@@ -39,18 +41,16 @@ pub(crate) fn refuse(verb: &Method, uri: &Uri, headers: &HeaderMap) -> Response<
     let is = |name: header::HeaderName, begin: &str| headers.get(name).is_some_and(|value| value.as_bytes().starts_with(begin.as_bytes()));
     if service.as_deref() == Some("s3") {
         // <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>; 501 is the one that S3's clients do not take for a missing object.
-        let error = format!("<Error><Code>NotImplemented</Code><Message>{}</Message></Error>", escaped(&message));
+        let error = xml_error("", "NotImplemented", &message);
         answer(StatusCode::NOT_IMPLEMENTED, "application/xml", format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{error}"))
-    } else if is(header::HeaderName::from_static(SMITHY_PROTOCOL), "rpc-v2-cbor") {
-        let mut response =
-            answer(StatusCode::BAD_REQUEST, "application/cbor", cbor(&[("__type", "UnknownOperationException"), ("message", &message)]));
-        response.headers_mut().insert(SMITHY_PROTOCOL, HeaderValue::from_static("rpc-v2-cbor"));
-        response
+    } else if is(header::HeaderName::from_static(rpc::SMITHY_PROTOCOL), rpc::RPC_V2_CBOR) {
+        let error = Document::members([("__type", "UnknownOperationException".into()), ("message", message.as_str().into())]);
+        rpc::of_cbor(answer(StatusCode::BAD_REQUEST, "application/cbor", document::to_cbor(&error)))
     } else if is(header::CONTENT_TYPE, "application/x-www-form-urlencoded") && signed_scope(headers, uri).is_none() {
-        let error = "<Error><Type>Sender</Type><Code>MissingAuthenticationToken</Code><Message>Request is missing Authentication Token</Message></Error>";
+        let error = xml_error(SENDER, "MissingAuthenticationToken", "Request is missing Authentication Token");
         answer(StatusCode::FORBIDDEN, "text/xml", format!("<ErrorResponse>{error}</ErrorResponse>"))
     } else if is(header::CONTENT_TYPE, "application/x-www-form-urlencoded") {
-        let error = format!("<Error><Type>Sender</Type><Code>InvalidAction</Code><Message>{}</Message></Error>", escaped(&message));
+        let error = xml_error(SENDER, "InvalidAction", &message);
         answer(StatusCode::BAD_REQUEST, "text/xml", format!("<ErrorResponse>{error}</ErrorResponse>"))
     } else if target.is_some() {
         // The clients of AWS's JSON protocols look for the code in the body.
@@ -91,19 +91,11 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
     response
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// A map of a few short texts (RFC 8949, section 3: major types 5 and 3, lengths of up to two bytes).
-fn cbor(pairs: &[(&str, &str)]) -> Vec<u8> {
-    let mut bytes = vec![0xa0 | u8::try_from(pairs.len()).unwrap_or_default()];
-    for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
-        bytes.push(0x79);
-        bytes.extend_from_slice(&u16::try_from(text.len()).unwrap_or_default().to_be_bytes());
-        bytes.extend_from_slice(text.as_bytes());
-    }
-    bytes
+/// An XML error: AWS's query protocol and S3 differ in what is around the code.
+fn xml_error(before: &str, code: &str, message: &str) -> String {
+    let mut xml = format!("<Error>{before}<Code>{code}</Code><Message>");
+    document::write_text(&mut xml, message);
+    xml + "</Message></Error>"
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::identity::Principal;
-use crate::operation::{Operation, operations, query_parameter};
+use crate::json_document::without_nulls;
+use crate::operation::{Operation, operations, page_at, query_value};
 
 pub(crate) use requests::protocol;
 
@@ -60,8 +61,7 @@ impl Call {
 
     /// A value of the query, decoded.
     fn query_value(&self, name: &str) -> Option<String> {
-        let value = query_parameter(&self.query, name)?;
-        Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+        query_value(&self.query, name)
     }
 
     /// The body; an empty one stands for a document without members.
@@ -70,7 +70,7 @@ impl Call {
         serde_json::from_slice(body).map_err(|error| ServiceError::validation(format!("the request body: {error}")))
     }
 
-    /// The page of a list that the query asks for. The token is the number of the first item, which is AWS's to change and ours too.
+    /// The page of a list that the query asks for.
     fn page<T>(&self, member: &str, items: Vec<T>, document: impl Fn(T) -> Value) -> Answer {
         let number = |name: &str, text: Option<String>| {
             let parsed = text.map(|text| text.parse::<usize>());
@@ -81,10 +81,9 @@ impl Call {
         if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
             return Err(ServiceError::validation(format!("maxResults is {limit}; it must be between 1 and {PAGE_ITEMS_MAX}")));
         }
-        let end = begin.saturating_add(limit);
-        let next = (end < items.len()).then(|| end.to_string());
-        let page: Vec<Value> = items.into_iter().skip(begin).take(limit).map(document).collect();
-        Ok((StatusCode::OK, documents::without_nulls(json!({ member: page, "nextToken": next }))))
+        let (page, next) = page_at(items, begin, limit);
+        let page: Vec<Value> = page.into_iter().map(document).collect();
+        Ok((StatusCode::OK, without_nulls(json!({ member: page, "nextToken": next }))))
     }
 }
 

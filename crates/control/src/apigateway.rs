@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::identity::{IdentityService, Principal};
-use crate::operation::{operations, query_parameter};
+use crate::operation::{operations, page_at, query_parameter};
 
 /// The service's name in ARNs, in IAM actions and in signatures.
 pub(crate) const SERVICE: &str = "apigateway";
@@ -131,9 +131,8 @@ impl Call {
         };
         let limit = number("limit")?.unwrap_or(PAGE_ITEMS).clamp(1, PAGE_ITEMS_MAX);
         let begin = number("position")?.unwrap_or(0);
-        let end = begin.saturating_add(limit);
-        let position = (end < items.len()).then(|| end.to_string());
-        let page: Vec<Value> = items.into_iter().skip(begin).take(limit).map(document).collect();
+        let (page, position) = page_at(items, begin, limit);
+        let page: Vec<Value> = page.into_iter().map(document).collect();
         Ok(documents::without_nulls(json!({ "item": page, "position": position })))
     }
 }

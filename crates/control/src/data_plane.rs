@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::identity::Principal;
 use crate::oidc;
-use crate::operation::{Operation, query_parameter};
+use crate::operation::Operation;
 
 /// The operations of the data plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -408,6 +408,5 @@ fn headers_for_agent(headers: &HeaderMap, caller: Caller<'_>, session_id: &Heade
 }
 
 fn query_value(request: &Parts, name: &str) -> Option<String> {
-    let value = query_parameter(request.uri.query()?, name)?;
-    Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+    crate::operation::query_value(request.uri.query()?, name)
 }

@@ -19,6 +19,7 @@ use frontdesk_store::IdentityKind;
 use serde_json::{Value, json};
 
 use crate::identity::{Directory, IdentityService, Principal, PrincipalKind};
+use crate::operation::page_at;
 use crate::query::{Parameters, Protocol};
 
 pub(crate) const PROTOCOL: Protocol =
@@ -124,10 +125,9 @@ impl Call {
                 return Err(ServiceError::validation(message));
             }
         };
-        let end = begin.saturating_add(limit);
-        let is_truncated = end < items.len();
-        let page: Vec<Value> = items.into_iter().skip(begin).take(limit).map(document).collect();
-        Ok(json!({ member: page, "IsTruncated": is_truncated, "Marker": is_truncated.then(|| end.to_string()) }))
+        let (page, marker) = page_at(items, begin, limit);
+        let page: Vec<Value> = page.into_iter().map(document).collect();
+        Ok(json!({ member: page, "IsTruncated": marker.is_some(), "Marker": marker }))
     }
 
     /// Whether a path is below the one that the call asks for.

@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::identity::{IdentityService, Principal};
-use crate::operation::{Operation, operations, query_parameter};
+use crate::json_document::without_nulls;
+use crate::operation::{Operation, operations, page_at, query_value};
 
 /// The service's name in ARNs, in IAM actions and in signatures.
 pub(crate) const SERVICE: &str = "lambda";
@@ -82,8 +83,7 @@ impl Call {
 
     /// A value of the query, decoded.
     fn query_value(&self, name: &str) -> Option<String> {
-        let value = query_parameter(&self.query, name)?;
-        Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+        query_value(&self.query, name)
     }
 
     /// All values of a parameter of the query, decoded.
@@ -107,7 +107,7 @@ impl Call {
         serde_json::from_slice(body).map_err(|error| FunctionError::InvalidJson(error.to_string()))
     }
 
-    /// The page of a list that the query asks for. The marker is the number of the first item, which is AWS's to change and ours too.
+    /// The page of a list that the query asks for.
     fn page<T>(&self, member: &str, items: Vec<T>, document: impl Fn(T) -> Value) -> Answer {
         let number = |name: &str| {
             let parsed = self.query_value(name).map(|text| text.parse::<usize>());
@@ -115,10 +115,9 @@ impl Call {
         };
         let begin = number("Marker")?.unwrap_or(0);
         let limit = number("MaxItems")?.unwrap_or(PAGE_ITEMS_MAX).clamp(1, PAGE_ITEMS_MAX);
-        let end = begin.saturating_add(limit);
-        let next = (end < items.len()).then(|| end.to_string());
-        let page: Vec<Value> = items.into_iter().skip(begin).take(limit).map(document).collect();
-        Ok((StatusCode::OK, documents::without_nulls(json!({ member: page, "NextMarker": next }))))
+        let (page, next) = page_at(items, begin, limit);
+        let page: Vec<Value> = page.into_iter().map(document).collect();
+        Ok((StatusCode::OK, without_nulls(json!({ member: page, "NextMarker": next }))))
     }
 }
 
@@ -236,7 +235,7 @@ fn refusal(error: &FunctionError) -> Response<Bytes> {
         }
     };
     let fault = if status == 500 { "Service" } else { "User" };
-    let document = documents::without_nulls(json!({ "Type": fault, "message": message, "Message": message, "Reason": reason }));
+    let document = without_nulls(json!({ "Type": fault, "message": message, "Message": message, "Reason": reason }));
     let mut response = respond(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &document);
     response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(code));
     response

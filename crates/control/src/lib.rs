@@ -17,6 +17,7 @@ mod host_api;
 mod iam;
 mod identity;
 mod intercept;
+mod json_document;
 mod lambda;
 mod logs;
 mod members;

@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::identity::Principal;
-use crate::operation::{Operation, operations};
+use crate::json_document::without_nulls;
+use crate::operation::{Operation, operations, page_at};
 
 pub use service::{LogMetric, LogMetrics, LogService};
 
@@ -137,9 +138,8 @@ impl Call {
         let limit = self.bounded("limit", 50, 50)?;
         let token: Option<String> = self.member("nextToken")?;
         let begin = token.map(|token| token.parse::<usize>()).transpose().map_err(|_| invalid("The specified nextToken is invalid."))?;
-        let begin = begin.unwrap_or(0);
-        let next = (begin.saturating_add(limit) < items.len()).then(|| (begin + limit).to_string());
-        let page: Vec<Value> = items.into_iter().skip(begin).take(limit).map(document).collect();
+        let (page, next) = page_at(items, begin.unwrap_or(0), limit);
+        let page: Vec<Value> = page.into_iter().map(document).collect();
         Ok(without_nulls(json!({ member: page, "nextToken": next })))
     }
 
@@ -257,14 +257,6 @@ fn check_name(name: &str, member: &str, length_max: usize, form: &str, is_fit: i
         format!("Member must satisfy regular expression pattern: {form}")
     };
     Err(invalid(format!("1 validation error detected: Value '{name}' at '{member}' failed to satisfy constraint: {told}")))
-}
-
-/// A document without its members that are null.
-fn without_nulls(mut document: Value) -> Value {
-    if let Some(members) = document.as_object_mut() {
-        members.retain(|_, value| !value.is_null());
-    }
-    document
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use frontdesk_aws::ServiceError;
 use frontdesk_aws::document::Document;
 use http::StatusCode;
 
+use crate::operation::page_at;
+
 /// A structure of a request, and where it stands in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Members<'a> {
@@ -129,7 +131,5 @@ pub(crate) fn page<T>(items: Vec<T>, token: Option<&str>, items_max: usize) -> R
         found.ok_or_else(|| ServiceError::new(StatusCode::BAD_REQUEST, "InvalidNextToken", "The next token specified is invalid."))
     };
     let begin = token.map(number).transpose()?.unwrap_or(0);
-    let end = begin.saturating_add(items_max);
-    let next = (end < items.len()).then(|| end.to_string());
-    Ok((items.into_iter().skip(begin).take(items_max).collect(), next))
+    Ok(page_at(items, begin, items_max))
 }

@@ -42,6 +42,19 @@ pub(crate) fn query_parameter<'a>(query: &'a str, name: &str) -> Option<&'a str>
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
+/// A parameter of a query, decoded; the first of several.
+pub(crate) fn query_value(query: &str, name: &str) -> Option<String> {
+    let value = query_parameter(query, name)?;
+    Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+/// The page of a list that begins at an item, and the token of the next page: the number of its first item, which is each service's to change, and ours too.
+pub(crate) fn page_at<T>(items: Vec<T>, begin: usize, items_max: usize) -> (Vec<T>, Option<String>) {
+    let end = begin.saturating_add(items_max);
+    let next = (end < items.len()).then(|| end.to_string());
+    (items.into_iter().skip(begin).take(items_max).collect(), next)
+}
+
 fn parameters(template: &str, path: &str) -> Option<Vec<String>> {
     let (mut template, mut path) = (template.split('/'), path.split('/'));
     let mut found = Vec::new();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use frontdesk_aws::ServiceError;
+use frontdesk_aws::document::write_text;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use serde_json::Value;
 
@@ -173,21 +174,6 @@ fn write_element(xml: &mut String, name: &str, value: &Value) {
         Value::Bool(_) | Value::Number(_) | Value::Null => xml.push_str(&value.to_string()),
     }
     xml.push_str(&format!("</{name}>"));
-}
-
-fn write_text(xml: &mut String, text: &str) {
-    for char in text.chars() {
-        match char {
-            '&' => xml.push_str("&amp;"),
-            '<' => xml.push_str("&lt;"),
-            '>' => xml.push_str("&gt;"),
-            // A parser would make a line feed of it.
-            '\r' => xml.push_str("&#13;"),
-            // Not allowed in XML at all; what the caller sent is refused elsewhere, and an error that quotes it must be readable.
-            control if control < ' ' && !matches!(control, '\n' | '\t') => xml.push('\u{fffd}'),
-            other => xml.push(other),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use crate::query;
 
 const TARGET: &str = "x-amz-target";
-const SMITHY_PROTOCOL: &str = "smithy-protocol";
-const RPC_V2_CBOR: &str = "rpc-v2-cbor";
+pub(crate) const SMITHY_PROTOCOL: &str = "smithy-protocol";
+pub(crate) const RPC_V2_CBOR: &str = "rpc-v2-cbor";
 /// Names an error by its code in the query protocol, for SDKs that spoke it before.
 const QUERY_ERROR: &str = "x-amzn-query-error";
 
@@ -173,7 +173,8 @@ pub(crate) fn refuse(service: &RpcService, wire: Wire, error: &ServiceError, req
     response
 }
 
-fn of_cbor(mut response: Response<Bytes>) -> Response<Bytes> {
+/// Marks an answer as one of the protocol.
+pub(crate) fn of_cbor(mut response: Response<Bytes>) -> Response<Bytes> {
     response.headers_mut().insert(SMITHY_PROTOCOL, HeaderValue::from_static(RPC_V2_CBOR));
     response
 }

@@ -260,7 +260,9 @@ impl Control {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_TYPE));
             Ok(response)
         } else {
-            Ok(absent::refuse(&verb, request.uri(), request.headers()).map(full))
+            let refusal = absent::refuse(&verb, request.uri(), request.headers()).map(full);
+            frontdesk_gateway::discard_refused(request).await;
+            Ok(refusal)
         }
     }
 

@@ -1,14 +1,8 @@
 //! Moments as AWS's JSON documents and the host's own write them: ISO 8601, in UTC.
 
+pub(crate) use frontdesk_aws::document::iso_8601;
 use time::OffsetDateTime;
 use time::macros::format_description;
-
-/// `2026-01-31T09:30:00.250Z` of Unix milliseconds.
-pub(crate) fn iso_8601(unix_ms: i64) -> String {
-    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    moment.format(form).expect("every moment has a date and a time")
-}
 
 /// `2026-01-31T09:30:00Z` of Unix seconds.
 pub(crate) fn iso_8601_s(unix: i64) -> String {

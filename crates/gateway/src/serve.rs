@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use frontdesk_store::Throttle;
 use frontdesk_trace::Spans;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
@@ -29,6 +29,7 @@ use crate::metrics::{Metrics, OneMore};
 use crate::observe::{Observation, ObservedBody};
 use crate::page;
 use crate::quota::day_of;
+use crate::refused::discard_refused;
 use crate::route::{Route, RouteEntry, StageFacts};
 use crate::strangers::Strangers;
 use crate::throttle::TokenBucket;
@@ -50,9 +51,6 @@ const DROPPED_REQUEST_HEADERS: [&str; 10] = [
 
 /// How much of an oversized body is read and thrown away so that its sender gets to read the 413.
 const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// How much is read of who is refused for another reason, and for how long: as much as a client sends before it hears anything.
-const DISCARD_OF_REFUSED_BYTES_MAX: u64 = 64 * 1024;
-const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What the gateway bears, with API Gateway's own values as defaults.
 #[derive(Debug, Clone)]
@@ -174,7 +172,7 @@ impl Gateway {
                 self.answer(&route, request, &mut exchange).await
             }
             Err(none) => {
-                discard(request).await;
+                discard_refused(request).await;
                 (exchange.unrouted, exchange.unrouted_stage) = (none.metrics, none.stage);
                 (Err(none.answer), None)
             }
@@ -218,7 +216,7 @@ impl Gateway {
         let entry = &route.entry;
         // Before anything is counted: who is turned away for our sake has not used its allowance.
         let Ok(in_flight) = self.in_flight.try_acquire() else {
-            discard(request).await;
+            discard_refused(request).await;
             return (Err(GatewayAnswer::Overloaded), None);
         };
         let mut limits_left = None;
@@ -235,14 +233,14 @@ impl Gateway {
                 // Who waits here must not keep others out.
                 drop(in_flight);
                 self.hold_back(&request, &decision, exchange).await;
-                discard(request).await;
+                discard_refused(request).await;
                 return (Err(refusal), limits_left);
             }
             if let Some(meter) = &decision.meter {
                 self.keys.note(meter);
             }
         } else if let Err(refusal) = admission::admit_anyone(speeds, exchange.began) {
-            discard(request).await;
+            discard_refused(request).await;
             return (Err(refusal), None);
         }
         let _counted = OneMore::of(self.observers.metrics.in_flight());
@@ -411,15 +409,6 @@ fn instant() -> Instant {
 
 fn whole(body: Bytes) -> Body {
     Full::new(body).map_err(|never| -> BoxError { match never {} }).boxed_unsync()
-}
-
-/// Reads the body of a request that is refused, if it is short. An HTTP/2 client that has not sent all of it when its stream is closed may take that for a failure
-/// and never look at the answer (curl 7.88 does); an HTTP/1.1 connection is closed in its time by hyper.
-async fn discard(request: Request<Incoming>) {
-    if request.version() == Version::HTTP_2 && request.body().size_hint().lower() <= DISCARD_OF_REFUSED_BYTES_MAX {
-        let body = Limited::new(request.into_body(), usize::try_from(DISCARD_OF_REFUSED_BYTES_MAX).unwrap_or(usize::MAX));
-        let _ = tokio::time::timeout(DISCARD_TIMEOUT, body.collect()).await;
-    }
 }
 
 /// Reads a body of at most `limit` bytes. What comes beyond is read and thrown away, up to [`DISCARD_BYTES_MAX`]: a client that is still sending when the

@@ -36,7 +36,9 @@ pub use functions::{
     StoredFunction,
 };
 pub use iam::{Identity, IdentityChange, IdentityKind, KeyUse, ManagedPolicy, PolicyVersion, RoleTerms, StoredIdentities, UserAccessKey};
-pub use logs::{EventRange, LogGroup, LogStore, LogStream, MetricFilter, MetricTransformation, NewEvent, Position, StoredEvent};
+pub use logs::{
+    EVENT_OVERHEAD_BYTES, EventRange, LogGroup, LogStore, LogStream, MetricFilter, MetricTransformation, NewEvent, Position, StoredEvent,
+};
 pub use metrics::{KnownSeries, MetricPoint};
 pub use rest_apis::{
     Deployment, GatewayResponse, Integration, IntegrationResponse, IntegrationType, Method, MethodResponse, MethodSettings, Resource,

@@ -35,13 +35,16 @@ pub fn write_xml(xml: &mut String, name: &str, document: &Document) {
     xml.push_str(&format!("</{name}>"));
 }
 
-fn iso_8601(unix_ms: i64) -> String {
+/// `2026-01-31T09:30:00.250Z` of Unix milliseconds, as AWS's documents have moments (ISO 8601, in UTC).
+#[must_use]
+pub fn iso_8601(unix_ms: i64) -> String {
     let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     moment.format(form).expect("every moment has a date and a time")
 }
 
-fn write_text(xml: &mut String, text: &str) {
+/// Writes a text that may hold anything, so that a parser reads it again.
+pub fn write_text(xml: &mut String, text: &str) {
     for letter in text.chars() {
         match letter {
             '&' => xml.push_str("&amp;"),
@@ -49,7 +52,7 @@ fn write_text(xml: &mut String, text: &str) {
             '>' => xml.push_str("&gt;"),
             // A parser would make a line feed of it.
             '\r' => xml.push_str("&#13;"),
-            // No XML may hold it.
+            // Not allowed in XML at all; what a caller sent is refused elsewhere, and an error that quotes it must be readable.
             control if control < ' ' && !matches!(control, '\n' | '\t') => xml.push('\u{fffd}'),
             other => xml.push(other),
         }

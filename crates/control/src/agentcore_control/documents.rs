@@ -5,6 +5,7 @@ use frontdesk_runtime::RuntimeView;
 use frontdesk_store::{Artifact, LocalProgram, NetworkConfiguration, RuntimeConfiguration, RuntimeEndpoint};
 use serde_json::{Value, json};
 
+use crate::json_document::without_nulls;
 use crate::timestamp::iso_8601;
 
 /// What Create and Update answer.
@@ -137,12 +138,4 @@ pub(super) fn endpoint(arn: &AgentRuntimeArn, endpoint: &RuntimeEndpoint) -> Val
 
 fn endpoint_arn(arn: &AgentRuntimeArn, endpoint: &RuntimeEndpoint) -> String {
     format!("{arn}/runtime-endpoint/{}", endpoint.name)
-}
-
-/// AWS leaves out what is not there.
-pub(super) fn without_nulls(mut document: Value) -> Value {
-    if let Value::Object(members) = &mut document {
-        members.retain(|_, value| !value.is_null());
-    }
-    document
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::requests::{PutAgentRuntime, missing};
 use super::{Answer, Call, documents, of_runtime, version_number};
+use crate::json_document::without_nulls;
 
 pub(super) fn create(call: &Call, runtimes: &Arc<RuntimeService>) -> Answer {
     let mut wanted: PutAgentRuntime = call.read()?;
@@ -41,5 +42,5 @@ pub(super) fn delete(call: &Call, runtimes: &Arc<RuntimeService>) -> Answer {
     let status = runtimes.delete(id, version).map_err(of_runtime)?;
     let version = version.map(|version| version.to_string());
     let document = json!({ "status": status.name(), "agentRuntimeId": id, "agentRuntimeVersion": version });
-    Ok((StatusCode::ACCEPTED, documents::without_nulls(document)))
+    Ok((StatusCode::ACCEPTED, without_nulls(document)))
 }

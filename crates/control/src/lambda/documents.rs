@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::json_document::without_nulls;
+
 /// `FunctionConfiguration`.
 pub(super) fn configuration(view: &FunctionView) -> Value {
     let version = &view.version;
@@ -85,14 +87,6 @@ fn modified(unix_ms: i64) -> String {
     let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]+0000");
     moment.format(form).expect("every moment has a date and a time")
-}
-
-/// The members that are there.
-pub(super) fn without_nulls(document: Value) -> Value {
-    match document {
-        Value::Object(members) => members.into_iter().filter(|(_, member)| !member.is_null()).collect(),
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::requests::{AddPermission, PutCode, PutConcurrency, PutFunction, PutTags, architecture, refuse_rest, required};
 use super::{Answer, Call, documents};
+use crate::json_document::without_nulls;
 
 /// Lambda's defaults.
 const TIMEOUT_S: u32 = 3;
@@ -63,7 +64,7 @@ pub(super) fn get(call: &Call, service: &FunctionService) -> Answer {
         "Tags": (!tags.is_empty()).then_some(tags),
         "Concurrency": reserved.map(|reserved| json!({ "ReservedConcurrentExecutions": reserved })),
     });
-    Ok((StatusCode::OK, documents::without_nulls(document)))
+    Ok((StatusCode::OK, without_nulls(document)))
 }
 
 pub(super) fn configuration(call: &Call, service: &FunctionService) -> Answer {
@@ -156,7 +157,7 @@ pub(super) fn delete_concurrency(call: &Call, service: &FunctionService) -> Answ
 
 pub(super) fn concurrency(call: &Call, service: &FunctionService) -> Answer {
     let reserved = service.get(&call.function()?.name, None)?.function.reserved_concurrency;
-    Ok((StatusCode::OK, documents::without_nulls(json!({ "ReservedConcurrentExecutions": reserved }))))
+    Ok((StatusCode::OK, without_nulls(json!({ "ReservedConcurrentExecutions": reserved }))))
 }
 
 pub(super) fn tags(call: &Call, service: &FunctionService) -> Answer {

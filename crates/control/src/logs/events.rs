@@ -1,13 +1,14 @@
 //! Events: put, read stream by stream, searched over a group.
 
 use frontdesk_aws::ServiceError;
-use frontdesk_store::{EventRange, NewEvent, Position, StoredEvent};
+use frontdesk_store::{EVENT_OVERHEAD_BYTES, EventRange, NewEvent, Position, StoredEvent};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::pattern::Pattern;
-use super::service::{EVENT_BYTES_MAX, LogService, OVERHEAD_BYTES};
-use super::{Answer, Call, existing, invalid, not_found, of_store, without_nulls};
+use super::service::{EVENT_BYTES_MAX, LogService};
+use super::{Answer, Call, existing, invalid, not_found, of_store};
+use crate::json_document::without_nulls;
 
 /// Events that one PutLogEvents may have.
 const BATCH_EVENTS_MAX: usize = 10_000;
@@ -88,13 +89,13 @@ fn check_batch(events: &[InputEvent]) -> Result<(), ServiceError> {
             index + 1
         )));
     }
-    if let Some(event) = events.iter().find(|event| event.message.len() + OVERHEAD_BYTES > EVENT_BYTES_MAX) {
+    if let Some(event) = events.iter().find(|event| event.message.len() + EVENT_OVERHEAD_BYTES > EVENT_BYTES_MAX) {
         return Err(invalid(format!(
             "Log event too large: {} bytes exceeds limit of {EVENT_BYTES_MAX}",
-            event.message.len() + OVERHEAD_BYTES
+            event.message.len() + EVENT_OVERHEAD_BYTES
         )));
     }
-    let bytes: usize = events.iter().map(|event| event.message.len() + OVERHEAD_BYTES).sum();
+    let bytes: usize = events.iter().map(|event| event.message.len() + EVENT_OVERHEAD_BYTES).sum();
     if bytes > BATCH_BYTES_MAX {
         return Err(invalid(format!("Upload too large: {bytes} bytes exceeds limit of {BATCH_BYTES_MAX}")));
     }
@@ -145,7 +146,7 @@ pub(super) fn get(call: &Call, service: &LogService) -> Answer {
     let mut events = service.store.log_events(&range).map_err(|error| of_store(error, "log event"))?;
     let mut bytes = 0;
     let fitting = events.iter().take_while(|event| {
-        bytes += event.message.len() + OVERHEAD_BYTES;
+        bytes += event.message.len() + EVENT_OVERHEAD_BYTES;
         bytes <= PAGE_BYTES_MAX
     });
     let fitting = fitting.count().max(1);
@@ -202,7 +203,7 @@ pub(super) fn filter(call: &Call, service: &LogService) -> Answer {
         let is_end = events.len() < SEARCH_STEP;
         for event in events {
             if pattern.matches(&event.message) {
-                bytes += event.message.len() + OVERHEAD_BYTES;
+                bytes += event.message.len() + EVENT_OVERHEAD_BYTES;
                 if found.len() == limit || (bytes > PAGE_BYTES_MAX && !found.is_empty()) {
                     break 'search true;
                 }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::pattern::{Pattern, Selector};
 use super::service::LogService;
-use super::{Answer, Call, check_name, existing, invalid, not_found, of_store, without_nulls};
+use super::{Answer, Call, check_name, existing, invalid, not_found, of_store};
+use crate::json_document::without_nulls;
 
 /// CloudWatch Logs' bound on the filters of a group.
 const FILTERS_MAX: usize = 100;

@@ -8,7 +8,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::service::LogService;
-use super::{Answer, Call, Logs, existing, group_of_arn, invalid, not_found, of_store, without_nulls};
+use super::{Answer, Call, Logs, existing, group_of_arn, invalid, not_found, of_store};
+use crate::json_document::without_nulls;
 
 /// The retentions that there are, in days.
 const RETENTION_DAYS: [u32; 22] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use frontdesk_store::{LogStore, MetricFilter, NewEvent, StoreError};
+use frontdesk_store::{EVENT_OVERHEAD_BYTES, LogStore, MetricFilter, NewEvent, StoreError};
 use serde_json::Value;
 
 use super::pattern::{InvalidPattern, Pattern, Selector, document};
@@ -28,8 +28,6 @@ const TIDY_ROUNDS_MAX: usize = 50;
 const EVENTS_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// CloudWatch Logs' bound on an event with its overhead, in bytes.
 pub(super) const EVENT_BYTES_MAX: usize = 1_048_576;
-/// What CloudWatch Logs adds to an event's message when it weighs it.
-pub(super) const OVERHEAD_BYTES: usize = 26;
 
 /// A value that a metric filter found in an event.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,7 +117,7 @@ impl LogService {
 
     /// Takes a line for a stream of a group, both of which are made where they are missing. Never waits: what finds no room is counted as lost.
     pub fn write(&self, group: &str, stream: &str, timestamp_ms: i64, message: &str) {
-        let mut end = message.len().min(EVENT_BYTES_MAX - OVERHEAD_BYTES);
+        let mut end = message.len().min(EVENT_BYTES_MAX - EVENT_OVERHEAD_BYTES);
         while !message.is_char_boundary(end) {
             end -= 1;
         }
@@ -284,7 +282,7 @@ fn first<'v>(place: &str, document: &'v Value) -> Option<&'v Value> {
 }
 
 fn weight(event: &NewEvent) -> usize {
-    event.message.len() + event.group.len() + event.stream.len() + OVERHEAD_BYTES
+    event.message.len() + event.group.len() + event.stream.len() + EVENT_OVERHEAD_BYTES
 }
 
 /// Writes what comes, in batches, until nobody can send any more; an empty batch is the time to tidy.

@@ -4,7 +4,8 @@ use frontdesk_store::LogStream;
 use serde_json::{Value, json};
 
 use super::service::LogService;
-use super::{Answer, Call, existing, invalid, not_found, of_store, without_nulls};
+use super::{Answer, Call, existing, invalid, not_found, of_store};
+use crate::json_document::without_nulls;
 
 pub(super) fn create(call: &Call, service: &LogService) -> Answer {
     let (group, stream) = (call.group_name("logGroupName")?, call.stream_name("logStreamName")?);

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use frontdesk_aws::document::iso_8601;
 use frontdesk_store::{EventRange, LogStore, Position, StoredEvent};
 use serde_json::json;
 use time::OffsetDateTime;
-use time::macros::format_description;
 
 /// How often a followed group is looked at.
 const FOLLOW_POLL: Duration = Duration::from_millis(250);
@@ -93,9 +93,7 @@ fn show(event: &StoredEvent, wanted: &Wanted) -> anyhow::Result<()> {
     if !wanted.containing.iter().all(|text| event.message.contains(text) || event.stream.contains(text)) {
         return Ok(());
     }
-    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(event.timestamp_ms) * 1_000_000)?;
-    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    let timestamp = moment.format(form)?;
+    let timestamp = iso_8601(event.timestamp_ms);
     let line = match wanted.json {
         true => json!({ "timestamp": timestamp, "stream": event.stream, "message": event.message }).to_string(),
         false => format!("{timestamp} {} {}", event.stream, event.message),

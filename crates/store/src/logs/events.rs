@@ -8,8 +8,8 @@ use super::LogStore;
 use super::groups::stream_id;
 use crate::database::StoreError;
 
-/// What CloudWatch Logs adds to the length of an event's message.
-const OVERHEAD_BYTES: u32 = 26;
+/// What CloudWatch Logs adds to the length of an event's message when it weighs it, in bytes.
+pub const EVENT_OVERHEAD_BYTES: usize = 26;
 /// An event's weight in bytes, as SQL: the message's length in UTF-8 and the overhead.
 pub(super) const WEIGHT: &str = "octet_length(message) + 26";
 /// How many events are deleted in one transaction: others write in between.
@@ -113,7 +113,7 @@ impl LogStore {
                        RETURNING id";
             let mut upsert = transaction.prepare_cached(sql)?;
             let stream_id: i64 = upsert.query_row((group_id, stream, now_ms, first, last), |row| row.get(0))?;
-            let bytes: u64 = events.iter().map(|event| event.message.len() as u64 + u64::from(OVERHEAD_BYTES)).sum();
+            let bytes: u64 = events.iter().map(|event| (event.message.len() + EVENT_OVERHEAD_BYTES) as u64).sum();
             let mut weigh = transaction.prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes + ?2 WHERE id = ?1")?;
             weigh.execute((group_id, i64::try_from(bytes).unwrap_or(i64::MAX)))?;
             ids.insert((group, stream), (group_id, stream_id));
