@@ -76,7 +76,7 @@ async fn a_shell_is_told_by_env_and_a_command_becomes_itself() {
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "arn:aws:iam::000000000000:root\n", "{ran:?}");
 
     // A host of that shell would call itself through its own proxy.
-    let script = format!("eval \"$({executable} env)\" && {executable} up --port 0");
+    let script = format!("eval \"$({executable} env)\" && {executable} up");
     let mut shell = tokio::process::Command::new("sh");
     let ran = shell.args(["-c", &script]).current_dir(folder.path()).output().await.unwrap();
     let said = String::from_utf8_lossy(&ran.stderr);
