@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is too heavy for CI: kills under load, a long load with rotations, a fleet's quota, agents on their worst days, an image in a real registry, a life on AWS played by stand-ins, the search on labelled questions, vectors against sentence-transformers itself. Takes the executable as its argument.
+# What is too heavy for CI: kills under load, a long load with rotations, a fleet's quota, agents on their worst days, an image in a real registry, a life on AWS played by stand-ins, C# compiled and run, the search on labelled questions, vectors against sentence-transformers itself. Takes the executable as its argument.
 set -euo pipefail
 frontdesk=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,6 +24,15 @@ echo "== an image without Docker, in a real registry"
 
 echo "== a life on AWS, played by moto and a real registry"
 "$here/acceptance/deploy.sh" "$frontdesk" "$here/../examples/lauki_qna.csv"
+
+echo "== the clients in C#, compiled and run"
+if [ -z "$(command -v mcs)" ]; then
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    $as_root apt-get update -qq
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mono-mcs
+fi
+"$venv/bin/python3" -m pip install --quiet dotnetcore2==3.1.23
+"$venv/bin/python3" "$here/acceptance/csharp.py" "$frontdesk" "$here/../examples/lauki_qna.csv"
 
 echo "== the search on labelled questions"
 if [ -n "${FRONTDESK_EVAL_DATA:-}" ]; then

@@ -60,6 +60,88 @@ async fn every_client_reaches_the_host_under_aws_s_names() {
     }
 }
 
+/// The one API of a fresh host.
+async fn api_id(host: &Host) -> String {
+    let ran = host.run(&["exec", "--", "aws", "apigateway", "get-rest-apis", "--query", "items[0].id", "--output", "text"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    ran.stdout.trim().to_owned()
+}
+
+#[tokio::test]
+async fn java_s_own_clients_reach_the_host_with_no_word_of_it_in_their_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().variable("FRONTDESK_CONTROL_FOREIGN_HOSTS", "refuse").start(folder.path()).await;
+    let mut command = setup().command(folder.path());
+    command.args(["exec", "--proxy-only", "--", "java"]).arg(repository().join("tests/clients/Exec.java")).arg("https://example.com/");
+    command.env("API_ID", api_id(&host).await).env("API_KEY", host.key()).env("AGENT_ARN", &host.ready.agent_runtime_arn);
+    // A person's own options stay; those that lead elsewhere do not.
+    command.env("JAVA_TOOL_OPTIONS", "-Dof.a.person=1 -Dhttps.proxyHost=192.0.2.1").env("JDK_JAVA_OPTIONS", "-Dhttp.nonProxyHosts=*");
+    let ran = command.output().await.unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(said.contains("both of Java's clients reached this host"), "{said}{errors}");
+    assert!(errors.contains("-Dof.a.person=1 -Dhttps.proxyHost=127.0.0.1"), "{errors}");
+    // Java prints its options; the credential is none of them.
+    let proxy = variables(&host).await["HTTPS_PROXY"].as_str().unwrap().to_owned();
+    let password = proxy.split([':', '@']).nth(2).unwrap();
+    assert!(password.len() == 64 && !errors.contains(password), "{errors}");
+    // Other hosts are asked of the proxy too, which refuses them by this setting.
+    assert_eq!(said.matches("refused: ").count(), 2, "{said}{errors}");
+
+    // The same program without the credential in its environment proves nothing; without the host's certificates it trusts nobody.
+    let java = |script: &str| {
+        let mut command = setup().command(folder.path());
+        command.args(["exec", "--proxy-only", "--", "sh", "-c", script, "sh"]).arg(repository().join("tests/clients/Exec.java"));
+        command.env("API_ID", "a").env("API_KEY", "b").env("AGENT_ARN", "c");
+        command
+    };
+    let ran = java("unset HTTPS_PROXY https_proxy; exec java \"$1\"").output().await.unwrap();
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success() && errors.contains("407"), "{errors}");
+    let without = "JDK_JAVA_OPTIONS=-Djavax.net.ssl.trustStore=/dev/null exec java \"$1\"";
+    let ran = java(without).output().await.unwrap();
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success() && errors.contains("SSLHandshakeException"), "{errors}");
+
+    // Java's own tool reads the store: the authority's certificate is the first, the machine's roots come after.
+    let keytool = "keytool -keystore .frontdesk/exec/trust-store.jks -storepass changeit";
+    let ran = host.run(&["exec", "--", "sh", "-c", &format!("{keytool} -list && {keytool} -exportcert -rfc -alias root-1")]).await;
+    let unbroken = |text: &str| text.replace(['\r', '\n'], "");
+    let authority = std::fs::read_to_string(folder.path().join(".frontdesk/ca.pem")).unwrap();
+    assert!(ran.code == Some(0) && unbroken(&ran.stdout).contains(&unbroken(&authority)), "{ran:?}");
+    assert!(ran.stdout.matches("trustedCertEntry").count() > 10, "{}", ran.stdout);
+}
+
+#[tokio::test]
+async fn a_client_that_shows_nothing_is_known_by_its_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = setup().start(folder.path()).await;
+    let ask = "
+import os, socket, sys
+host, port = os.environ['CONTROL'].rsplit(':', 1)
+connection = socket.create_connection((host, int(port)))
+connection.sendall('\\r\\n'.join([sys.argv[1] + ' HTTP/1.1', 'host: x', *sys.argv[2:], '', '']).encode())
+print(connection.recv(12).decode())
+";
+    let address = host.ready.control.strip_prefix("http://").unwrap();
+    let ask = async |before: &[&str], request: &str, headers: &[&str]| {
+        let mut command = setup().command(folder.path());
+        command.args(["exec", "--", "env"]).args(before).args(["python3", "-c", ask, request]).args(headers).env("CONTROL", address);
+        let ran = command.output().await.unwrap();
+        String::from_utf8_lossy(&ran.stdout).trim().to_owned()
+    };
+    let connect = "CONNECT sts.us-east-1.amazonaws.com:443";
+    assert_eq!(ask(&[], connect, &[]).await, "HTTP/1.1 200");
+    assert_eq!(ask(&["-u", "HTTPS_PROXY"], connect, &[]).await, "HTTP/1.1 200");
+    // What is shown counts, also where it is wrong; and a whole URL shows it or is refused.
+    assert_eq!(ask(&[], connect, &["proxy-authorization: Basic ZXhlYzp3cm9uZw=="]).await, "HTTP/1.1 407");
+    assert_eq!(ask(&[], "GET https://sts.us-east-1.amazonaws.com/", &[]).await, "HTTP/1.1 407");
+    // Started otherwise, or with another's.
+    assert_eq!(ask(&["-u", "HTTPS_PROXY", "-u", "https_proxy"], connect, &[]).await, "HTTP/1.1 407");
+    let others = format!("http://exec:{}@{address}", "0".repeat(64));
+    let others = [format!("HTTPS_PROXY={others}"), format!("https_proxy={others}")];
+    assert_eq!(ask(&[&others[0], &others[1]], connect, &[]).await, "HTTP/1.1 407");
+}
+
 #[tokio::test]
 async fn a_shell_is_told_by_env_and_a_command_becomes_itself() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,13 +1,17 @@
 //! The FAQ guide runs as written, with no AWS account: every shell block of it, in order and unchanged, in one shell under `frontdesk exec`, as a person pastes them.
 //!
 //! The guide is not part of this repository: `FRONTDESK_GUIDE` names its file. Without it a walk of our own is taken (`tests/data/guide_walk.md`), and the test says so.
-//! [`GUIDE`] says of each block what it must say, what in it fails on AWS too, and why a block is left out.
+//! [`GUIDE`] says of each block what it must say, what in it fails on AWS too, and why a block is left out; [`OTHERWISE_WITH_VERSION_2`] what is another thing for that
+//! version of the aws CLI.
 
 use std::collections::HashMap;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use frontdesk_tests::aws_cli;
 use frontdesk_tests::host::{Host, Setup, repository};
 use frontdesk_tests::llm_double::{LlmDouble, Mode};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -118,6 +122,34 @@ const GUIDE: &[(&str, Plan)] = &[
     ("Cleanup #1", fails(&["aws iam delete-policy"], &["DeleteConflict", "is destroyed"])),
 ];
 
+/// What the aws CLI's version 2 does otherwise: it has `logs tail`, and takes a payload for base64 (docs/guide-notes.md).
+const OTHERWISE_WITH_VERSION_2: &[(&str, Plan)] = &[
+    ("Step 3.3 #1", says(&["START RequestId: ", "END RequestId: ", "\"logStreamName\""])),
+    ("Issue 2 #1", says(&["\"Timeout\": 90", "Agent ARN:", "END RequestId: "])),
+    (
+        "Issue 5 #1",
+        fails(&["aws lambda invoke", "cat response.json"], &["END RequestId: ", "Invalid base64", "Agent ARN:", "\"result\": "]),
+    ),
+    ("Debugging Checklist #2", fails(&["aws lambda invoke"], &["Invalid base64"])),
+    ("Debugging Checklist #5", says(&["END RequestId: "])),
+];
+
+/// The version of the aws CLI that a shell finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AwsCli {
+    Version1,
+    Version2,
+}
+
+impl AwsCli {
+    fn plans(self) -> HashMap<&'static str, Plan> {
+        let otherwise = if self == AwsCli::Version2 { OTHERWISE_WITH_VERSION_2 } else { &[] };
+        GUIDE.iter().chain(otherwise).copied().collect()
+    }
+}
+
+/// The heading of what only version 2 is asked for, in our own walk.
+const FOR_VERSION_2: &str = "With version 2 of the aws CLI";
 /// On the first of a month its period has no day, which AWS refuses, too: docs/guide-notes.md.
 const COST: &str = "Cost Optimization #1";
 /// Nobody answers what `aws configure` asks; the credentials of the environment go on.
@@ -184,12 +216,14 @@ struct Shell {
     stdin: ChildStdin,
     stdout: Lines<BufReader<ChildStdout>>,
     folder: PathBuf,
+    /// What each block begins with.
+    first: String,
     ran: usize,
 }
 
 impl Shell {
     /// Opens one under `frontdesk exec`, in a folder.
-    async fn open(setup: &Setup, folder: &Path, notes: &Path) -> Shell {
+    async fn open(setup: &Setup, folder: &Path, notes: &Path, aws: AwsCli) -> Shell {
         let mut command = setup.command(folder);
         command.args(["exec", "--", "bash", "--noprofile", "--norc"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -197,7 +231,8 @@ impl Shell {
         // Each command that fails is noted, whether or not the block goes on.
         let watch = "set -E; trap 'printf \"%s %s\\n\" \"$?\" \"${BASH_COMMAND%%$'\"'\\n'\"'*}\" >> \"$BLOCK_NOTES\"' ERR\n";
         stdin.write_all(watch.as_bytes()).await.unwrap();
-        Shell { child, stdin, stdout: BufReader::new(stdout).lines(), folder: notes.to_owned(), ran: 0 }
+        let first = if aws == AwsCli::Version2 { version_2_in_front(notes) } else { String::new() };
+        Shell { child, stdin, stdout: BufReader::new(stdout).lines(), folder: notes.to_owned(), first, ran: 0 }
     }
 
     /// Runs a block in it, whose state stays. `None` when the shell has ended by it.
@@ -209,7 +244,8 @@ impl Shell {
         std::fs::write(&notes, "").unwrap();
         // Nobody sits before it: what asks, reads an end.
         let line = format!(
-            "BLOCK_NOTES='{}'; . '{}' < /dev/null > '{}' 2>&1; echo \"ran {}\"\n",
+            "{}BLOCK_NOTES='{}'; . '{}' < /dev/null > '{}' 2>&1; echo \"ran {}\"\n",
+            self.first,
             notes.display(),
             block.display(),
             said.display(),
@@ -236,6 +272,18 @@ impl Shell {
         drop(self.stdin);
         self.child.wait().await.unwrap();
     }
+}
+
+/// Makes an `aws` of version 2 in a folder, as at a terminal. Returns what puts it in front of the others: again and again, for a virtual environment that is activated
+/// goes before it.
+fn version_2_in_front(folder: &Path) -> String {
+    let bin = folder.join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let terminal = repository().join("tests/clients/aws_at_a_terminal.py");
+    let script = format!("#!/bin/sh\nexec python3 '{}' '{}' \"$@\"\n", terminal.display(), aws_cli::version_2().display());
+    std::fs::write(bin.join("aws"), script).unwrap();
+    std::fs::set_permissions(bin.join("aws"), Permissions::from_mode(0o755)).unwrap();
+    format!("PATH='{}':$PATH; ", bin.display())
 }
 
 /// What is wrong with an outcome.
@@ -279,7 +327,7 @@ impl Place {
         let agent = std::fs::read_to_string(repository().join("tests/data/guide_agent.py")).unwrap();
         std::fs::write(project.join("01_agentcore_runtime.py"), agent.replace("@BASE_URL@", &self.double.base_url())).unwrap();
         let prefix = std::process::Command::new("python3").args(["-c", "import sys; print(sys.prefix)"]).output().unwrap();
-        std::os::unix::fs::symlink(String::from_utf8(prefix.stdout).unwrap().trim(), project.join(".venv")).unwrap();
+        symlink(String::from_utf8(prefix.stdout).unwrap().trim(), project.join(".venv")).unwrap();
     }
 }
 
@@ -290,15 +338,24 @@ fn is_first_of_month() -> bool {
 
 #[tokio::test]
 async fn every_block_of_the_guide_runs() {
+    follow_the_guide(AwsCli::Version1).await;
+}
+
+#[tokio::test]
+async fn every_block_of_the_guide_runs_with_version_2_of_the_aws_cli() {
+    follow_the_guide(AwsCli::Version2).await;
+}
+
+async fn follow_the_guide(aws: AwsCli) {
     let Some(guide) = std::env::var_os("FRONTDESK_GUIDE") else {
         println!("FRONTDESK_GUIDE names no file: not the guide is followed, but our own walk");
         return;
     };
     let blocks = blocks(&std::fs::read_to_string(&guide).unwrap());
-    let plans: HashMap<_, _> = GUIDE.iter().copied().collect();
+    let plans = aws.plans();
     let place = Place::new().await;
     let notes = tempfile::tempdir().unwrap();
-    let mut shell = Shell::open(&place.setup, place.folder.path(), notes.path()).await;
+    let mut shell = Shell::open(&place.setup, place.folder.path(), notes.path(), aws).await;
     let (mut passed, mut left_out, mut wrong) = (0, 0, Vec::new());
     for block in &blocks {
         let (key, line) = (&block.key, block.line);
@@ -339,18 +396,29 @@ async fn every_block_of_the_guide_runs() {
 
 #[tokio::test]
 async fn every_block_of_our_own_walk_runs() {
+    walk(AwsCli::Version1).await;
+}
+
+#[tokio::test]
+async fn every_block_of_our_own_walk_runs_with_version_2_of_the_aws_cli() {
+    walk(AwsCli::Version2).await;
+}
+
+async fn walk(aws: AwsCli) {
     let page = std::fs::read_to_string(repository().join("tests/data/guide_walk.md")).unwrap();
     let place = Place::new().await;
     let notes = tempfile::tempdir().unwrap();
-    let mut shell = Shell::open(&place.setup, place.folder.path(), notes.path()).await;
-    let blocks = blocks(&page);
+    let mut shell = Shell::open(&place.setup, place.folder.path(), notes.path(), aws).await;
+    let mut blocks = blocks(&page);
+    blocks.retain(|block| aws == AwsCli::Version2 || !block.key.starts_with(FOR_VERSION_2));
     for block in &blocks {
         let outcome = shell.run(&block.script).await.unwrap_or_else(|| panic!("{} ended the shell", block.key));
         if block.key == "Prepare #1" {
             place.furnish();
         }
         let says: Vec<&str> = block.script.lines().filter_map(|line| line.strip_prefix("# says ")).collect();
-        let complaints = complaints(&outcome, &says, &[]);
+        let fails: Vec<&str> = block.script.lines().filter_map(|line| line.strip_prefix("# fails ")).collect();
+        let complaints = complaints(&outcome, &says, &fails);
         assert!(complaints.is_empty() && !says.is_empty(), "{}: {complaints:?}\n{}", block.key, outcome.said);
     }
     shell.close().await;

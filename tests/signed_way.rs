@@ -2,6 +2,7 @@
 
 use frontdesk_aws::Credentials;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
+use frontdesk_tests::aws_cli;
 use frontdesk_tests::host::{Answer, Host, Setup, send};
 use http::{Method, Request};
 use serde_json::json;
@@ -95,6 +96,8 @@ async fn a_role_without_a_policy_is_denied_by_name() {
 async fn aws_clients_call_the_agent_directly() {
     let folder = tempfile::tempdir().unwrap();
     let host = Setup::new(env!("CARGO_BIN_EXE_frontdesk")).start(folder.path()).await;
-    let said = host.play("aws_clients.py", &[], &[("API_ENDPOINT", &host.ready.endpoint), ("API_KEY", host.key())]).await;
+    let version_2 = aws_cli::version_2().to_string_lossy().into_owned();
+    let variables = [("API_ENDPOINT", &*host.ready.endpoint), ("API_KEY", host.key()), ("AWS_CLI_2", &version_2)];
+    let said = host.play("aws_clients.py", &[], &variables).await;
     assert!(said.contains("all clients were answered"), "{said}");
 }

@@ -5,6 +5,7 @@ The environment names the host: AWS_ENDPOINT_URL and AWS credentials for the con
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import urllib.error
@@ -12,6 +13,7 @@ import urllib.parse
 import urllib.request
 
 import boto3
+import botocore.loaders
 import requests
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -32,14 +34,35 @@ def answered(what, document):
 
 
 def aws_cli():
-    command = ["aws", "bedrock-agentcore", "invoke-agent-runtime", "--agent-runtime-arn", ARN, "--content-type", "application/json"]
-    payload = json.dumps({"prompt": QUESTION})
-    if subprocess.run(["aws", "--version"], capture_output=True, text=True, check=True).stdout.startswith("aws-cli/2"):
-        command += ["--cli-binary-format", "raw-in-base64-out"]
-    ran = subprocess.run([*command, "--payload", payload, "out.json"], capture_output=True, text=True)
+    check_aws_cli("aws")
+
+
+def aws_cli_2():
+    # An older one does not know AgentCore: it is given the service's model, as `aws configure add-model` would. Nor AWS_ENDPOINT_URL, before 2.13.
+    model = botocore.loaders.Loader().load_service_model("bedrock-agentcore", "service-2")
+    folder = pathlib.Path("models/bedrock-agentcore") / model["metadata"]["apiVersion"]
+    folder.mkdir(parents=True)
+    (folder / "service-2.json").write_text(json.dumps(model), encoding="utf-8")
+    check_aws_cli(os.environ["AWS_CLI_2"], AWS_DATA_PATH=str(folder.parent.parent.absolute()))
+
+
+def check_aws_cli(program, **variables):
+    command = [program, "bedrock-agentcore", "invoke-agent-runtime", "--agent-runtime-arn", ARN, "--content-type", "application/json"]
+    command += ["--endpoint-url", os.environ["AWS_ENDPOINT_URL"], "--payload", json.dumps({"prompt": QUESTION})]
+
+    def run(*options):
+        return subprocess.run([*command, *options, "out.json"], capture_output=True, text=True, env={**os.environ, **variables})
+
+    options = []
+    if subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.startswith("aws-cli/2"):
+        ran = run()
+        expect(f"aws CLI: a payload that is no base64 ({ran.stderr})", ("Invalid base64" in ran.stderr, ran.returncode == 0), (True, False))
+        options = ["--cli-binary-format", "raw-in-base64-out"]
+    ran = run(*options)
     expect("aws CLI: exit code", (ran.returncode, ran.stderr), (0, ""))
     with open("out.json", encoding="utf-8") as answer:
         answered("aws CLI", json.load(answer))
+    pathlib.Path("out.json").unlink()
 
 
 def boto3_client(**overrides):
@@ -99,7 +122,7 @@ def third_party():
 
 
 if __name__ == "__main__":
-    for check in (aws_cli, boto3_invokes, boto3_is_refused, signed_by_hand, third_party):
+    for check in (aws_cli, aws_cli_2, boto3_invokes, boto3_is_refused, signed_by_hand, third_party):
         check()
         print(f"{check.__name__}: as expected")
     print("all clients were answered")

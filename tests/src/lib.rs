@@ -1,6 +1,7 @@
 //! End-to-end tests and the doubles of the network that they run against.
 
 pub mod agentcore_double;
+pub mod aws_cli;
 pub mod aws_double;
 pub mod collector;
 pub mod host;

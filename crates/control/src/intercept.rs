@@ -2,14 +2,17 @@
 //!
 //! It answers CONNECT on the control face's port. Behind a tunnel to `*.amazonaws.com` it ends the TLS with a certificate of the host's own authority and hands each
 //! request to the control face or to the gateway, which verify and judge it as if it had come to them directly. Other hosts are tunnelled untouched, or refused, by
-//! setting. It is no open relay: callers are on this machine and show a credential that only the host's own user, and what it started, can know.
+//! setting. It is no open relay: callers are on this machine and show a credential that only the host's own user, and what it started, can know; or have it in their
+//! environment, where it is looked up for clients that send a proxy none.
 
 mod authority;
 mod credential;
 mod destination;
+mod peer_process;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +32,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::serve::{CallerAddress, Control};
 use destination::Destination;
+use peer_process::Connection;
 
 pub use authority::{Authority, AuthorityError};
 pub use credential::{ProxyCredentials, ProxyUser};
@@ -37,6 +41,8 @@ pub use credential::{ProxyCredentials, ProxyUser};
 const TUNNELS_MAX: usize = 256;
 /// A host that takes longer is not there.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Processes that are looked up at once, each by a walk through all of the machine's: strangers must not keep it busy. More wait.
+const LOOK_UPS_MAX: usize = 2;
 /// Requests in flight behind tunnels get this long to finish when the host ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a proxy is sent and nobody behind it (RFC 9110, section 11.7).
@@ -56,10 +62,13 @@ pub struct Interceptor {
     control: Arc<Control>,
     gateway: Arc<Gateway>,
     authority: Authority,
-    credentials: ProxyCredentials,
+    credentials: Arc<ProxyCredentials>,
     foreign: ForeignHosts,
     protocols: Protocols,
     places: Arc<Semaphore>,
+    look_ups: Arc<Semaphore>,
+    /// The port at which it is called.
+    port: u16,
     /// True once the host ends. Each tunnel holds a receiver.
     closing: watch::Sender<bool>,
 }
@@ -71,9 +80,10 @@ impl std::fmt::Debug for Interceptor {
 }
 
 impl Interceptor {
-    /// A proxy before these two faces, with certificates of this authority, for who shows one of these credentials.
+    /// A proxy before these two faces at this port, with certificates of this authority, for who shows one of these credentials.
     #[must_use]
     pub fn new(
+        port: u16,
         control: Arc<Control>,
         gateway: Arc<Gateway>,
         authority: Authority,
@@ -82,7 +92,20 @@ impl Interceptor {
     ) -> Interceptor {
         let protocols = Protocols::new(ListenerLimits::default());
         let places = Arc::new(Semaphore::new(TUNNELS_MAX));
-        Interceptor { control, gateway, authority, credentials, foreign, protocols, places, closing: watch::Sender::new(false) }
+        let look_ups = Arc::new(Semaphore::new(LOOK_UPS_MAX));
+        let credentials = Arc::new(credentials);
+        Interceptor {
+            control,
+            gateway,
+            authority,
+            credentials,
+            foreign,
+            protocols,
+            places,
+            look_ups,
+            port,
+            closing: watch::Sender::new(false),
+        }
     }
 
     /// Whether a request on the control port is meant for a proxy: CONNECT, or a whole URL where a path would be. A URL that names an address may as well be meant
@@ -98,7 +121,7 @@ impl Interceptor {
 
     /// Answers one such request.
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody> {
-        match self.clone().admitted(&request, peer) {
+        match self.admitted(request.method(), request.headers(), request.uri(), peer).await {
             Ok(target) if request.method() == Method::CONNECT => self.tunnel(request, target, peer).await,
             Ok(target) => self.pass_on(request, target, peer).await,
             Err(refused) => refused.response(),
@@ -114,10 +137,25 @@ impl Interceptor {
     }
 
     /// Where a request wants to go, if its sender may use the proxy at all.
-    fn admitted(&self, request: &Request<Incoming>, peer: SocketAddr) -> Result<HostAndPort, Refused> {
-        check_caller(peer, request.headers(), &self.credentials)?;
-        let target = request.uri().authority().cloned();
-        target.ok_or_else(|| Refused::new(StatusCode::BAD_REQUEST, "the request names no host"))
+    async fn admitted(&self, method: &Method, headers: &HeaderMap, target: &Uri, peer: SocketAddr) -> Result<HostAndPort, Refused> {
+        check_place(peer)?;
+        // What is shown counts, also where it is wrong.
+        let user = match headers.contains_key(header::PROXY_AUTHORIZATION) || method != Method::CONNECT {
+            true => self.credentials.user(headers),
+            false => self.look_up(peer).await,
+        };
+        if user.is_none() {
+            let wanted = "the intercepting proxy wants its credential: `frontdesk env` prints HTTPS_PROXY with it";
+            return Err(Refused::new(StatusCode::PROXY_AUTHENTICATION_REQUIRED, wanted));
+        }
+        target.authority().cloned().ok_or_else(|| Refused::new(StatusCode::BAD_REQUEST, "the request names no host"))
+    }
+
+    /// The user as whom a process on this machine was started, by its end of the connection.
+    async fn look_up(&self, peer: SocketAddr) -> Option<ProxyUser> {
+        let _place = self.look_ups.acquire().await.ok()?;
+        let (connection, credentials) = (Connection { from: peer, to_port: self.port }, self.credentials.clone());
+        tokio::task::spawn_blocking(move || peer_process::user(Path::new(peer_process::PROC), connection, &credentials)).await.ok()?
     }
 
     async fn tunnel(self: Arc<Self>, mut request: Request<Incoming>, target: HostAndPort, peer: SocketAddr) -> Response<ResponseBody> {
@@ -226,17 +264,13 @@ impl Interceptor {
     }
 }
 
-/// Who may use the proxy: who calls from this machine and shows a credential.
-fn check_caller(peer: SocketAddr, headers: &HeaderMap, credentials: &ProxyCredentials) -> Result<(), Refused> {
-    if !peer.ip().to_canonical().is_loopback() {
-        tracing::warn!(%peer, "a stranger tried to use the intercepting proxy");
-        return Err(Refused::new(StatusCode::FORBIDDEN, "the intercepting proxy is for programs on its own machine, called at 127.0.0.1"));
+/// From where the proxy may be called: from this machine.
+fn check_place(peer: SocketAddr) -> Result<(), Refused> {
+    if peer.ip().to_canonical().is_loopback() {
+        return Ok(());
     }
-    if credentials.user(headers).is_none() {
-        let wanted = "the intercepting proxy wants its credential: `frontdesk env` prints HTTPS_PROXY with it";
-        return Err(Refused::new(StatusCode::PROXY_AUTHENTICATION_REQUIRED, wanted));
-    }
-    Ok(())
+    tracing::warn!(%peer, "a stranger tried to use the intercepting proxy");
+    Err(Refused::new(StatusCode::FORBIDDEN, "the intercepting proxy is for programs on its own machine, called at 127.0.0.1"))
 }
 
 /// Why a caller of the proxy gets no further.
@@ -287,22 +321,16 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_s_programs_with_a_credential_may_use_it() {
-        let credentials = ProxyCredentials::new("secret");
-        let url: Uri = credentials.url(ProxyUser::Exec, "http://127.0.0.1:4566").parse().unwrap();
-        let (user, _) = url.authority().unwrap().as_str().split_once('@').unwrap();
-        let mut shown = HeaderMap::new();
-        let value = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, user);
-        shown.insert(header::PROXY_AUTHORIZATION, HeaderValue::from_str(&format!("Basic {value}")).unwrap());
-        let status = |peer: &str, headers: &HeaderMap| {
-            let checked = check_caller(SocketAddr::new(peer.parse().unwrap(), 9), headers, &credentials);
+    fn only_this_machine_s_programs_may_use_it() {
+        let status = |peer: &str| {
+            let checked = check_place(SocketAddr::new(peer.parse().unwrap(), 9));
             checked.map_or_else(|refused| refused.response().status().as_u16(), |()| 200)
         };
         for here in ["127.0.0.1", "127.0.0.7", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!((status(here, &shown), status(here, &HeaderMap::new())), (200, 407), "{here}");
+            assert_eq!(status(here), 200, "{here}");
         }
         for elsewhere in ["192.0.2.1", "10.0.0.1", "::ffff:192.0.2.1", "2001:db8::1"] {
-            assert_eq!(status(elsewhere, &shown), 403, "{elsewhere}");
+            assert_eq!(status(elsewhere), 403, "{elsewhere}");
         }
     }
 

@@ -57,6 +57,12 @@ operations! {
     GetAccountSettings GET "/2016-08-19/account-settings";
 }
 
+/// A path as the table writes it. SDKs of 2023 and before end that of `ListFunctions` and `GetAccountSettings` with a slash, as the service's model did then; Debian's aws
+/// CLI 2 is one.
+pub(crate) fn path(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
+}
+
 impl Lambda {
     /// The action that a policy must allow. It is the operation's name, but for one.
     fn action(self, name: &str) -> String {
@@ -244,6 +250,14 @@ fn refusal(error: &FunctionError) -> Response<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn older_sdks_find_what_newer_ones_do() {
+        let found = |verb, text| crate::operation::find(OPERATIONS, &verb, path(text)).map(|(operation, _)| operation.id);
+        assert_eq!(found(http::Method::GET, "/2015-03-31/functions/"), Some(Lambda::ListFunctions));
+        assert_eq!(found(http::Method::GET, "/2016-08-19/account-settings/"), Some(Lambda::GetAccountSettings));
+        assert_eq!(found(http::Method::GET, "/2015-03-31/functions//"), None);
+    }
 
     #[test]
     fn every_operation_is_found_at_its_path() {

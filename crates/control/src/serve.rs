@@ -246,7 +246,7 @@ impl Control {
                 rpc::refuse(service, wire, &error, request_id)
             });
             Ok(answered.map(full))
-        } else if let Some((operation, parameters)) = operation::find(lambda::OPERATIONS, &verb, &path)
+        } else if let Some((operation, parameters)) = operation::find(lambda::OPERATIONS, &verb, lambda::path(&path))
             && let Some(functions) = &self.functions
         {
             let (parts, body, principal) = self.verified_within(request, lambda::SERVICE, lambda::BODY_BYTES_MAX).await?;

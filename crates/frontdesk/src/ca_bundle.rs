@@ -1,5 +1,7 @@
 //! The certificates that a program must trust to reach this host under AWS's names, and everybody else as before: the machine's own roots and the local authority's.
 
+mod java_trust_store;
+
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,12 +19,21 @@ pub(crate) const NODE_VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
 /// Writes the bundle, whole or not at all; for everybody to read, since there is nothing secret in it.
 pub(crate) fn write(path: &Path, authority_pem: &str) -> anyhow::Result<()> {
-    let bundle = bundle(authority_pem);
+    write_file(path, certificates(authority_pem).iter().map(pem).collect::<String>().as_bytes())
+}
+
+/// Writes the bundle's certificates as Java reads them, in the same way.
+pub(crate) fn write_for_java(path: &Path, authority_pem: &str) -> anyhow::Result<()> {
+    let store = java_trust_store::encode(&certificates(authority_pem)).context("a certificate is too long for Java's trust store")?;
+    write_file(path, &store)
+}
+
+fn write_file(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
         let mut beside = tempfile::Builder::new().prefix(".ca-bundle-").tempfile_in(folder)?;
-        std::io::Write::write_all(&mut beside, bundle.as_bytes())?;
+        std::io::Write::write_all(&mut beside, content)?;
         beside.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         beside.persist(path)?;
         Ok(())
@@ -30,8 +41,9 @@ pub(crate) fn write(path: &Path, authority_pem: &str) -> anyhow::Result<()> {
     write().with_context(|| format!("failed to write {}", path.display()))
 }
 
-fn bundle(authority_pem: &str) -> String {
-    let mut certificates: Vec<CertificateDer<'_>> = Vec::new();
+/// Each certificate once, the authority's first.
+fn certificates(authority_pem: &str) -> Vec<CertificateDer<'static>> {
+    let mut certificates: Vec<CertificateDer<'static>> = Vec::new();
     certificates.extend(CertificateDer::pem_slice_iter(authority_pem.as_bytes()).filter_map(Result::ok));
     // As the environment says, else where the system has them.
     let roots = rustls_native_certs::load_native_certs().certs;
@@ -48,7 +60,7 @@ fn bundle(authority_pem: &str) -> String {
     }
     let mut seen = HashSet::new();
     certificates.retain(|certificate| seen.insert(certificate.to_vec()));
-    certificates.iter().map(pem).collect()
+    certificates
 }
 
 /// RFC 7468, section 5.
@@ -69,7 +81,7 @@ mod tests {
     #[test]
     fn a_bundle_holds_each_certificate_once_and_the_authority_s_first() {
         let root = webpki_root_certs::TLS_SERVER_ROOT_CERTS.first().unwrap();
-        let bundle = bundle(&pem(root));
+        let bundle: String = certificates(&pem(root)).iter().map(pem).collect();
         let found: Vec<_> = CertificateDer::pem_slice_iter(bundle.as_bytes()).map(Result::unwrap).collect();
         assert_eq!(found.first(), Some(root));
         assert_eq!(found.iter().filter(|certificate| *certificate == root).count(), 1);

@@ -1,6 +1,8 @@
 //! The environment that points a program at this host: its endpoint, credentials and region, the intercepting proxy and what to trust. What would lead it past all that
 //! is taken out.
 
+mod java;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +57,8 @@ pub(crate) fn prepare(settings: &Settings, inherited: impl Iterator<Item = (OsSt
     let folder = folder(settings)?;
     let bundle = folder.join("ca-bundle.pem");
     ca_bundle::write(&bundle, &authority)?;
+    let trust_store = folder.join("trust-store.jks");
+    ca_bundle::write_for_java(&trust_store, &authority)?;
     let inherited: Vec<_> = inherited.filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
     let mut variables: Variables = Vec::new();
     let mut set = |name: &str, value: OsString| variables.push((name.to_owned(), Some(value)));
@@ -76,6 +80,9 @@ pub(crate) fn prepare(settings: &Settings, inherited: impl Iterator<Item = (OsSt
     for (name, value) in trust(&bundle) {
         set(&name, value);
     }
+    for (name, value) in java::variables(&run.control, &hosts_past_the_proxy(&inherited), &trust_store, &inherited) {
+        set(&name, value);
+    }
     // The host is found from any folder, and plays the same account there.
     set("FRONTDESK_DATA_DIR", data_dir.into());
     set("FRONTDESK_PROGRAMS_DIR", std::path::absolute(settings.programs_folder()?)?.into());
@@ -95,8 +102,7 @@ pub(crate) fn proxy(
 ) -> Vec<(String, OsString)> {
     let url = credentials.url(user, control);
     let mut variables: Vec<(String, OsString)> = PROXY_VARIABLES.map(|name| (name.to_owned(), url.clone().into())).into();
-    let named = |name: &str| inherited.iter().find(|(found, _)| found == name).map(|(_, value)| value.to_string_lossy().into_owned());
-    let past = past_the_proxy(&named("no_proxy").or(named("NO_PROXY")).unwrap_or_default());
+    let past = hosts_past_the_proxy(inherited);
     variables.extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), past.clone().into())));
     // Node has the proxy's variables from 24 on (and 22.21), for its own `https` and `fetch`, where this says so.
     variables.push(("NODE_USE_ENV_PROXY".to_owned(), "1".into()));
@@ -107,6 +113,12 @@ pub(crate) fn proxy(
 pub(crate) fn trust(bundle: &Path) -> Vec<(String, OsString)> {
     let variables = ca_bundle::VARIABLES.into_iter().chain([ca_bundle::NODE_VARIABLE]);
     variables.map(|name| (name.to_owned(), bundle.as_os_str().to_owned())).collect()
+}
+
+/// Those of an environment.
+fn hosts_past_the_proxy(inherited: &[(String, OsString)]) -> String {
+    let named = |name: &str| inherited.iter().find(|(found, _)| found == name).map(|(_, value)| value.to_string_lossy().into_owned());
+    past_the_proxy(&named("no_proxy").or(named("NO_PROXY")).unwrap_or_default())
 }
 
 /// The hosts that are called without a proxy: those that were before, but for all of AWS's, and this machine.

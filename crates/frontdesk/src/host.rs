@@ -122,6 +122,7 @@ impl Host {
         let gateway_listener = bind(&settings.gateway.listen, "gateway.listen", "--gateway-listen").await?;
         let control_listener = bind(&settings.control.listen, "control.listen", "--control-listen").await?;
         let run = run_file(settings, &gateway_listener, &control_listener)?;
+        let control_port = control_listener.local_addr().context("failed to read the control face's own address")?.port();
 
         let store = Arc::new(Store::open(&data_folder.path().join("frontdesk.db"), seal_key(settings, &data_folder)?)?);
         let desk = join_fleet(settings, &store)?;
@@ -268,7 +269,7 @@ impl Host {
             ForeignHostsSetting::Tunnel => ForeignHosts::Tunnel,
             ForeignHostsSetting::Refuse => ForeignHosts::Refuse,
         };
-        let interceptor = Arc::new(Interceptor::new(control.clone(), gateway.clone(), authority, proxy_credentials, foreign));
+        let interceptor = Arc::new(Interceptor::new(control_port, control.clone(), gateway.clone(), authority, proxy_credentials, foreign));
 
         Ok(Host {
             run,

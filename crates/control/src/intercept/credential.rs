@@ -70,7 +70,17 @@ impl ProxyCredentials {
             return None;
         }
         let decoded = STANDARD.decode(encoded.trim()).ok()?;
-        let (name, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+        self.check(std::str::from_utf8(&decoded).ok()?)
+    }
+
+    /// The user whose credential stands in the proxy's URL, if it is right.
+    pub(super) fn user_of_url(&self, url: &str) -> Option<ProxyUser> {
+        self.check(url.strip_prefix("http://")?.split_once('@')?.0)
+    }
+
+    /// The user of `NAME:PASSWORD`.
+    fn check(&self, credential: &str) -> Option<ProxyUser> {
+        let (name, password) = credential.split_once(':')?;
         let user = ProxyUser::ALL.into_iter().find(|user| user.name() == name)?;
         // In constant time, whatever was sent.
         hmac::verify(&self.0, &message(user), &hexadecimal(password)?).ok().map(|()| user)
@@ -129,6 +139,12 @@ mod tests {
         let credentials = ProxyCredentials::new("secret");
         let password = credentials.password(ProxyUser::Function);
         assert_eq!(credentials.url(ProxyUser::Function, "http://127.0.0.1:4566"), format!("http://function:{password}@127.0.0.1:4566"));
+        assert_eq!(credentials.user_of_url(&format!("http://function:{password}@127.0.0.1:4566")), Some(ProxyUser::Function));
+        for wrong in
+            [format!("http://exec:{password}@127.0.0.1:4566"), format!("function:{password}@x"), "http://127.0.0.1:4566".to_owned()]
+        {
+            assert_eq!(credentials.user_of_url(&wrong), None, "{wrong}");
+        }
         assert!(!format!("{credentials:?}").contains("secret"));
     }
 }

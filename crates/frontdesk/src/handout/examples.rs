@@ -22,6 +22,7 @@ pub(super) fn all(offer: &Offer) -> Vec<Example> {
         of("curl", "examples/ask.sh", "sh", CURL),
         of("Python, with `requests`", "examples/ask.py", "python", PYTHON),
         of("Node.js, with `axios`", "examples/ask.cjs", "javascript", NODE),
+        of("Java, with its own `HttpClient`", "examples/Ask.java", "java", JAVA),
         of("C#, with `HttpClient`", "examples/csharp/Ask.cs", "csharp", CSHARP),
         of("", "examples/csharp/Ask.csproj", "", CSHARP_PROJECT),
     ];
@@ -43,7 +44,7 @@ fn shell_literal(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// JSON's strings are strings of Python, JavaScript and C# too.
+/// JSON's strings are strings of Python, JavaScript, Java and C# too.
 fn string_literal(value: &str) -> String {
     serde_json::Value::from(value).to_string()
 }
@@ -156,43 +157,71 @@ if (require.main === module) {
 module.exports = { ask };
 "#;
 
+// In the C# of 2018 (7.3), which every .NET compiles, Mono's compiler among them: the tests have that one.
 const CSHARP: &str = r#"// Asks the agent one question: dotnet run "How do I activate roaming?"
+using System;
 using System.Net;
-using System.Net.Http.Json;
+using System.Net.Http;
+using System.Text;
 using System.Text.Json;
+using System.Threading.Tasks;
 
-var prompt = args.Length > 0 ? args[0] : "How do I activate roaming?";
-Console.WriteLine(await new Agent().AskAsync(prompt, "user-123", "session-456"));
+public static class Program
+{
+    public static int Main(string[] args)
+    {
+        var prompt = args.Length > 0 ? args[0] : "How do I activate roaming?";
+        try
+        {
+            Console.WriteLine(new Agent().AskAsync(prompt, "user-123", "session-456").GetAwaiter().GetResult());
+            return 0;
+        }
+        catch (HttpRequestException error)
+        {
+            Console.Error.WriteLine(error.Message);
+            return 1;
+        }
+    }
+}
 
 public sealed class Agent
 {
     private const string Endpoint = {{ENDPOINT}};
     private const int Attempts = 4;
-    private static readonly HttpClient Client = new() { Timeout = TimeSpan.FromSeconds({{WAIT_S}}) };
+    private static readonly HttpClient Client = new HttpClient { Timeout = TimeSpan.FromSeconds({{WAIT_S}}) };
+    private static readonly Random Chance = new Random();
     private readonly string apiKey = Environment.GetEnvironmentVariable("API_KEY") ?? {{KEY}};
 
     /// <summary>Returns the answer's text; throws HttpRequestException for a refusal that waiting does not help.</summary>
-    public async Task<string> AskAsync(string prompt, string? actorId = null, string? threadId = null)
+    public async Task<string> AskAsync(string prompt, string actorId = null, string threadId = null)
     {
+        var body = JsonSerializer.Serialize(new { prompt = prompt, actor_id = actorId, thread_id = threadId });
         for (var attempt = 1; ; attempt++)
         {
-            using var request = new HttpRequestMessage(HttpMethod.Post, Endpoint);
-            request.Headers.Add("x-api-key", apiKey);
-            request.Content = JsonContent.Create(new { prompt, actor_id = actorId, thread_id = threadId });
-            using var answer = await Client.SendAsync(request);
-            var text = await answer.Content.ReadAsStringAsync();
-            if (answer.IsSuccessStatusCode)
+            using (var request = new HttpRequestMessage(HttpMethod.Post, Endpoint))
             {
-                return JsonDocument.Parse(text).RootElement.GetProperty("result").GetString() ?? "";
+                request.Headers.Add("x-api-key", apiKey);
+                request.Content = new StringContent(body, Encoding.UTF8, "application/json");
+                using (var answer = await Client.SendAsync(request))
+                {
+                    var text = await answer.Content.ReadAsStringAsync();
+                    if (answer.IsSuccessStatusCode)
+                    {
+                        using (var document = JsonDocument.Parse(text))
+                        {
+                            return document.RootElement.GetProperty("result").GetString();
+                        }
+                    }
+                    var mayPass = answer.StatusCode == HttpStatusCode.TooManyRequests || (int)answer.StatusCode >= 500;
+                    var pause = answer.Headers.RetryAfter?.Delta ?? TimeSpan.FromSeconds(Math.Pow(2, attempt - 1));
+                    // When the allowance is spent nobody waits until tomorrow.
+                    if (!mayPass || attempt == Attempts || pause > TimeSpan.FromMinutes(1))
+                    {
+                        throw new HttpRequestException($"{(int)answer.StatusCode}: {text}");
+                    }
+                    await Task.Delay(pause + TimeSpan.FromSeconds(Chance.NextDouble()));
+                }
             }
-            var mayPass = answer.StatusCode == HttpStatusCode.TooManyRequests || (int)answer.StatusCode >= 500;
-            var pause = answer.Headers.RetryAfter?.Delta ?? TimeSpan.FromSeconds(Math.Pow(2, attempt - 1));
-            // When the allowance is spent nobody waits until tomorrow.
-            if (!mayPass || attempt == Attempts || pause > TimeSpan.FromMinutes(1))
-            {
-                throw new HttpRequestException($"{(int)answer.StatusCode}: {text}", null, answer.StatusCode);
-            }
-            await Task.Delay(pause + TimeSpan.FromSeconds(Random.Shared.NextDouble()));
         }
     }
 }
@@ -202,11 +231,67 @@ const CSHARP_PROJECT: &str = r#"<Project Sdk="Microsoft.NET.Sdk">
   <PropertyGroup>
     <OutputType>Exe</OutputType>
     <TargetFramework>net8.0</TargetFramework>
-    <ImplicitUsings>enable</ImplicitUsings>
-    <Nullable>enable</Nullable>
     <RollForward>LatestMajor</RollForward>
   </PropertyGroup>
 </Project>
+"#;
+
+const JAVA: &str = r#"// Asks the agent one question: java Ask.java "How do I activate roaming?" (Java 11 or later)
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.time.Duration;
+
+class Ask {
+    static final String ENDPOINT = {{ENDPOINT}};
+    static final String API_KEY = System.getenv().getOrDefault("API_KEY", {{KEY}});
+    static final int ATTEMPTS = 4;
+    static final HttpClient CLIENT = HttpClient.newHttpClient();
+
+    /** Returns the answer's JSON, which any JSON library reads; throws for a refusal that waiting does not help. */
+    static String ask(String prompt, String actorId, String threadId) throws Exception {
+        String body = "{\"prompt\": " + quote(prompt) + ", \"actor_id\": " + quote(actorId) + ", \"thread_id\": " + quote(threadId) + "}";
+        HttpRequest request = HttpRequest.newBuilder(URI.create(ENDPOINT))
+            .timeout(Duration.ofSeconds({{WAIT_S}}))
+            .header("Content-Type", "application/json")
+            .header("x-api-key", API_KEY)
+            .POST(HttpRequest.BodyPublishers.ofString(body))
+            .build();
+        for (int attempt = 1; ; attempt++) {
+            HttpResponse<String> answer = CLIENT.send(request, HttpResponse.BodyHandlers.ofString());
+            if (answer.statusCode() == 200) {
+                return answer.body();
+            }
+            boolean mayPass = answer.statusCode() == 429 || answer.statusCode() >= 500;
+            long pauseSeconds = answer.headers().firstValueAsLong("Retry-After").orElse(1L << (attempt - 1));
+            // When the allowance is spent nobody waits until tomorrow.
+            if (!mayPass || attempt == ATTEMPTS || pauseSeconds > 60) {
+                throw new IllegalStateException(answer.statusCode() + ": " + answer.body());
+            }
+            Thread.sleep(pauseSeconds * 1000 + (long) (Math.random() * 1000));
+        }
+    }
+
+    /** A text as JSON has it. */
+    static String quote(String text) {
+        StringBuilder quoted = new StringBuilder("\"");
+        for (char character : text.toCharArray()) {
+            if (character == '"' || character == '\\') {
+                quoted.append('\\').append(character);
+            } else if (character < ' ') {
+                quoted.append(String.format("\\u%04x", (int) character));
+            } else {
+                quoted.append(character);
+            }
+        }
+        return quoted.append('"').toString();
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        System.out.println(ask(arguments.length > 0 ? arguments[0] : "How do I activate roaming?", "user-123", "session-456"));
+    }
+}
 "#;
 
 #[cfg(test)]
@@ -217,11 +302,11 @@ mod tests {
     #[test]
     fn nothing_is_left_to_be_filled_in() {
         let examples = all(&an_offer());
-        assert_eq!(examples.len(), 6);
+        assert_eq!(examples.len(), 7);
         for example in &examples {
             assert!(!example.text.contains("{{"), "{}", example.file);
         }
-        assert_eq!(all(&Offer { stream: None, ..an_offer() }).len(), 5);
+        assert_eq!(all(&Offer { stream: None, ..an_offer() }).len(), 6);
     }
 
     #[test]
