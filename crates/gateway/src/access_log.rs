@@ -54,6 +54,18 @@ enum Language {
     Text,
 }
 
+impl Language {
+    /// Whether a byte of a value is written as it is. What is no ASCII may be more than it looks like.
+    fn stands_for_itself(self, byte: u8) -> bool {
+        match self {
+            _ if !matches!(byte, b' '..=b'~') => false,
+            Language::Xml => !matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\''),
+            Language::Csv => !matches!(byte, b',' | b'"'),
+            Language::Json | Language::Text => !matches!(byte, b'"' | b'\\'),
+        }
+    }
+}
+
 /// A format, read once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFormat {
@@ -112,13 +124,17 @@ impl LogFormat {
             match piece {
                 Piece::Text(text) => line.push_str(text),
                 Piece::Variable(variable) => {
-                    let value = variable.value(account_id, exchange, ended);
-                    match variable {
-                        _ if value.is_empty() => line.push('-'),
-                        // The one variable that brings its quotes.
-                        Variable::ErrorMessageString if self.language != Language::Xml => line.push_str(&value),
-                        _ if self.language == Language::Csv => push_csv(&mut line, &value),
-                        _ => self.escape(&mut line, &value),
+                    let begin = line.len();
+                    variable.write(account_id, exchange, ended, &mut line);
+                    // The one variable that brings its quotes.
+                    let is_quoted = *variable == Variable::ErrorMessageString && self.language != Language::Xml;
+                    match &line[begin..] {
+                        "" => line.push('-'),
+                        value if is_quoted || value.bytes().all(|byte| self.language.stands_for_itself(byte)) => {}
+                        _ => {
+                            let value = line.split_off(begin);
+                            self.escape(&mut line, &value);
+                        }
                     }
                 }
             }
@@ -128,6 +144,9 @@ impl LogFormat {
 
     /// What a caller writes must not end the line or the value that it stands in.
     fn escape(&self, line: &mut String, value: &str) {
+        if self.language == Language::Csv {
+            return push_csv(line, value);
+        }
         for letter in value.chars() {
             match letter {
                 '<' if self.language == Language::Xml => line.push_str("&lt;"),

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 
+use crate::header_names::ERROR_TYPE;
 use crate::integration::Body;
 
 /// Where a request ended before, or instead of, its integration's answer.
@@ -137,7 +138,7 @@ impl GatewayAnswer {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert("x-amzn-errortype", HeaderValue::from_static(self.error_type()));
+        headers.insert(ERROR_TYPE, HeaderValue::from_static(self.error_type()));
         if let Some(retry_after) = self.retry_after() {
             // Whole seconds, rounded up: a caller that waits as told must not be turned away again.
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);

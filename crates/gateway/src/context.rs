@@ -1,17 +1,11 @@
 //! API Gateway's `$context` variables: what logs, mappings and templates may ask of a request
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html>). None holds a key, a prompt or an answer.
 
-use std::borrow::Cow;
-
-use http::StatusCode;
+use http::Version;
 use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
 use crate::answer::extended_request_id;
 use crate::exchange::{CacheUse, Ended, Exchange};
-
-const REQUEST_TIME: &[BorrowedFormatItem<'_>] = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
 
 /// A `$context` variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,57 +93,93 @@ impl Variable {
     }
 
     /// What it is for an exchange; empty for what is not known, or not yet.
-    pub(crate) fn value<'a>(self, account_id: &'a str, exchange: &'a Exchange, ended: Ended) -> Cow<'a, str> {
+    pub(crate) fn value(self, account_id: &str, exchange: &Exchange, ended: Ended) -> String {
+        let mut text = String::new();
+        self.write(account_id, exchange, ended, &mut text);
+        text
+    }
+
+    /// Writes its value behind a text.
+    pub(crate) fn write(self, account_id: &str, exchange: &Exchange, ended: Ended, text: &mut String) {
         let names = exchange.route.as_ref().map(|route| &route.names);
         let name_of = |pick: fn(&crate::route::RouteNames) -> &str| names.map_or("", pick);
         let host = exchange.host.as_deref().unwrap_or_default();
         let integration = exchange.integration.as_ref();
         let service = integration.and_then(|called| called.service.as_ref());
-        let number = |status: StatusCode| Cow::from(status.as_u16().to_string());
+        let mut number = |number: u128| text.push_str(itoa::Buffer::new().format(number));
         match self {
-            Variable::AccountId => account_id.into(),
-            Variable::ApiId => name_of(|names| &names.api_id).into(),
-            Variable::Stage => name_of(|names| &names.stage).into(),
-            Variable::DeploymentId => name_of(|names| &names.deployment_id).into(),
-            Variable::ResourceId => name_of(|names| &names.resource_id).into(),
-            Variable::ResourcePath => name_of(|names| &names.resource).into(),
-            Variable::DomainName => host.into(),
-            Variable::DomainPrefix => host.split_once('.').map_or(host, |(prefix, _)| prefix).into(),
-            Variable::Path => exchange.path.as_str().into(),
-            Variable::HttpMethod => exchange.verb.as_str().into(),
-            Variable::UserAgent => exchange.user_agent.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default(),
-            Variable::XrayTraceId => exchange.trace.amzn_trace_id.as_str().into(),
-            Variable::Traceparent => exchange.trace.span.to_string().into(),
-            Variable::ErrorMessage => exchange.refusal.map_or("", |answer| answer.message()).into(),
-            Variable::ErrorMessageString => exchange.refusal.map(|answer| format!("{:?}", answer.message())).unwrap_or_default().into(),
-            Variable::ErrorResponseType => exchange.refusal.map_or("", |answer| answer.response_type()).into(),
-            Variable::ApiKeyId => exchange.api_key_id.as_ref().map_or("", |id| &id.0).into(),
-            Variable::Cache => match exchange.cache {
-                Some(CacheUse::Hit) => "hit".into(),
-                Some(CacheUse::Miss) => "miss".into(),
-                None => "".into(),
-            },
-            Variable::RequestId => exchange.request_id.to_string().into(),
-            Variable::ExtendedRequestId => extended_request_id(exchange.request_id).into(),
-            Variable::SourceIp => exchange.source_ip.to_string().into(),
-            Variable::Protocol => format!("{:?}", exchange.version).into(),
-            Variable::Status => exchange.status.as_u16().to_string().into(),
-            Variable::RequestTimeEpoch => exchange.began.unix_ms.to_string().into(),
-            Variable::RequestTime => {
-                let at = OffsetDateTime::from_unix_timestamp(exchange.began.unix_seconds()).ok();
-                at.and_then(|at| at.format(REQUEST_TIME).ok()).unwrap_or_default().into()
+            Variable::Status => number(exchange.status.as_u16().into()),
+            Variable::RequestTimeEpoch => number(u128::try_from(exchange.began.unix_ms).unwrap_or_default()),
+            Variable::ResponseLatency => number(ended.latency.as_millis()),
+            Variable::ResponseLength => number(ended.response_bytes.into()),
+            Variable::IntegrationLatency => integration.into_iter().for_each(|called| number(called.latency.as_millis())),
+            Variable::IntegrationStatus => {
+                integration.and_then(|called| called.status).into_iter().for_each(|status| number(status.as_u16().into()))
             }
-            Variable::ResponseLatency => ended.latency.as_millis().to_string().into(),
-            Variable::ResponseLength => ended.response_bytes.to_string().into(),
-            Variable::IntegrationStatus => integration.and_then(|called| called.status).map_or("".into(), number),
             // What Lambda answered, and what a server did: only between the gateway and a function stands a service.
             Variable::ServiceStatus => {
-                integration.and_then(|called| service.map(|service| service.status).or(called.status)).map_or("".into(), number)
+                let status = integration.and_then(|called| service.map(|service| service.status).or(called.status));
+                status.into_iter().for_each(|status| number(status.as_u16().into()));
             }
-            Variable::IntegrationLatency => integration.map(|called| called.latency.as_millis().to_string()).unwrap_or_default().into(),
-            Variable::IntegrationRequestId => service.and_then(|service| service.request_id.as_deref()).unwrap_or_default().into(),
-            Variable::IntegrationError => service.and_then(|service| service.error.as_deref()).unwrap_or_default().into(),
-            Variable::Absent => "".into(),
+            Variable::AccountId => text.push_str(account_id),
+            Variable::ApiId => text.push_str(name_of(|names| &names.api_id)),
+            Variable::Stage => text.push_str(name_of(|names| &names.stage)),
+            Variable::DeploymentId => text.push_str(name_of(|names| &names.deployment_id)),
+            Variable::ResourceId => text.push_str(name_of(|names| &names.resource_id)),
+            Variable::ResourcePath => text.push_str(name_of(|names| &names.resource)),
+            Variable::DomainName => text.push_str(host),
+            Variable::DomainPrefix => text.push_str(host.split_once('.').map_or(host, |(prefix, _)| prefix)),
+            Variable::Path => text.push_str(&exchange.path),
+            Variable::HttpMethod => text.push_str(exchange.verb.as_str()),
+            Variable::UserAgent => {
+                exchange.user_agent.iter().for_each(|value| text.push_str(&String::from_utf8_lossy(value.as_bytes())));
+            }
+            Variable::XrayTraceId => text.push_str(&exchange.trace.amzn_trace_id),
+            Variable::Traceparent => text.push_str(&exchange.trace.span.to_string()),
+            Variable::ErrorMessage => text.push_str(exchange.refusal.map_or("", |answer| answer.message())),
+            Variable::ErrorMessageString => exchange.refusal.iter().for_each(|answer| text.push_str(&format!("{:?}", answer.message()))),
+            Variable::ErrorResponseType => text.push_str(exchange.refusal.map_or("", |answer| answer.response_type())),
+            Variable::ApiKeyId => text.push_str(exchange.api_key_id.as_ref().map_or("", |id| &id.0)),
+            Variable::Cache => text.push_str(match exchange.cache {
+                Some(CacheUse::Hit) => "hit",
+                Some(CacheUse::Miss) => "miss",
+                None => "",
+            }),
+            Variable::RequestId => text.push_str(exchange.request_id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())),
+            Variable::ExtendedRequestId => text.push_str(&extended_request_id(exchange.request_id)),
+            Variable::SourceIp => text.push_str(&exchange.source_ip.to_string()),
+            Variable::Protocol => text.push_str(protocol(exchange.version)),
+            Variable::RequestTime => {
+                let at = OffsetDateTime::from_unix_timestamp(exchange.began.unix_seconds()).ok();
+                at.into_iter().for_each(|at| push_time(text, at));
+            }
+            Variable::IntegrationRequestId => text.push_str(service.and_then(|service| service.request_id.as_deref()).unwrap_or_default()),
+            Variable::IntegrationError => text.push_str(service.and_then(|service| service.error.as_deref()).unwrap_or_default()),
+            Variable::Absent => {}
         }
     }
+}
+
+/// `HTTP/1.1`, as API Gateway writes it.
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// `04/Mar/2020:19:15:17 +0000`, the time of the Common Log Format.
+fn push_time(text: &mut String, at: OffsetDateTime) {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let two_digits = |number: u8| [b'0' + number / 10, b'0' + number % 10].map(char::from);
+    text.extend(two_digits(at.day()));
+    text.extend(["/", MONTHS[usize::from(u8::from(at.month())) - 1], "/", itoa::Buffer::new().format(at.year())]);
+    for number in [at.hour(), at.minute(), at.second()] {
+        text.push(':');
+        text.extend(two_digits(number));
+    }
+    text.push_str(" +0000");
 }

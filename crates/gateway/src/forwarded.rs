@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use ipnet::IpNet;
 
+use crate::header_names::FORWARDED_FOR;
+
 /// The caller's address: the connection's, or, from a trusted proxy, the last address in `X-Forwarded-For` that is no trusted proxy's. What stands before
 /// it was written by the caller itself and means nothing.
 #[must_use]
 pub(crate) fn caller_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(&address.to_canonical()));
     let mut caller = peer.to_canonical();
-    let values: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
     for hop in values.iter().rev().flat_map(|value| value.rsplit(',')) {
         if !is_trusted(&caller) {
             return caller;

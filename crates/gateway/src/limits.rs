@@ -1,9 +1,12 @@
 //! What a caller is told of its limits, in the IETF draft's `RateLimit` fields, which API Gateway lacks
 //! (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>).
 
-use frontdesk_store::{Quota, QuotaPeriod, Throttle};
-use http::{HeaderMap, HeaderValue};
+use std::fmt::Write as _;
 
+use frontdesk_store::{Quota, QuotaPeriod, Throttle};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::header_names::{RATELIMIT, RATELIMIT_POLICY};
 use crate::quota::DAY_SECONDS;
 
 /// A plan's limits at the moment of an answer.
@@ -32,12 +35,12 @@ impl LimitsLeft {
     /// Writes `RateLimit-Policy` and `RateLimit`. The bucket's window is the time in which an empty one fills; what it holds at the moment is not told,
     /// since it is another number before the caller has read it.
     pub fn write(&self, headers: &mut HeaderMap) {
-        let mut policies = Vec::new();
+        let mut policies = String::with_capacity(64);
         if let Some(Throttle { rate_limit, burst_limit }) = self.throttle
             && rate_limit > 0.0
         {
-            let window_s = (f64::from(burst_limit) / rate_limit).ceil().max(1.0);
-            policies.push(format!("\"burst\";q={burst_limit};w={window_s}"));
+            let window_s = (f64::from(burst_limit) / rate_limit).ceil().max(1.0) as u64;
+            let _ = write!(policies, "\"burst\";q={burst_limit};w={window_s}");
         }
         if let Some(QuotaLeft { quota, remaining, span_days, resets_in_s }) = self.quota {
             let name = match quota.period {
@@ -45,17 +48,18 @@ impl LimitsLeft {
                 QuotaPeriod::Week => "weekly",
                 QuotaPeriod::Month => "monthly",
             };
-            policies.push(format!("\"{name}\";q={};w={}", quota.limit, i64::from(span_days) * DAY_SECONDS));
-            insert(headers, "ratelimit", &format!("\"{name}\";r={remaining};t={resets_in_s}"));
+            let between = if policies.is_empty() { "" } else { ", " };
+            let _ = write!(policies, "{between}\"{name}\";q={};w={}", quota.limit, i64::from(span_days) * DAY_SECONDS);
+            insert(headers, RATELIMIT, format!("\"{name}\";r={remaining};t={resets_in_s}"));
         }
         if !policies.is_empty() {
-            insert(headers, "ratelimit-policy", &policies.join(", "));
+            insert(headers, RATELIMIT_POLICY, policies);
         }
     }
 }
 
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    headers.insert(name, HeaderValue::from_str(value).expect("names and numbers are header text"));
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    headers.insert(name, HeaderValue::try_from(value).expect("names and numbers are header text"));
 }
 
 #[cfg(test)]

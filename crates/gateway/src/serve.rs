@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use frontdesk_store::Throttle;
 use frontdesk_trace::Spans;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use ipnet::IpNet;
@@ -22,6 +22,7 @@ use crate::backend::{Backend, Facts, TimedBody};
 use crate::cache::{self, CacheKey, ResponseCache};
 use crate::exchange::{CacheUse, Exchange, Integrated};
 use crate::forwarded::caller_address;
+use crate::header_names::{API_KEY, EXTENDED_REQUEST_ID, REQUEST_ID, TRACE_ID};
 use crate::integration::{Actor, Body, BoxError, Caller, Integration, IntegrationError};
 use crate::keys::KeyService;
 use crate::limits::LimitsLeft;
@@ -36,18 +37,21 @@ use crate::throttle::TokenBucket;
 use frontdesk_trace::Trace;
 
 /// Headers that API Gateway keeps from an integration, because they speak of the connection and not of the request.
-const DROPPED_REQUEST_HEADERS: [&str; 10] = [
-    "connection",
-    "content-md5",
-    "expect",
-    "max-forwards",
-    "proxy-authenticate",
-    "server",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+const DROPPED_REQUEST_HEADERS: [HeaderName; 10] = [
+    header::CONNECTION,
+    HeaderName::from_static("content-md5"),
+    header::EXPECT,
+    header::MAX_FORWARDS,
+    header::PROXY_AUTHENTICATE,
+    header::SERVER,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];
+
+/// Headers that the gateway adds to an answer, at most.
+const OWN_HEADERS: usize = 9;
 
 /// How much of an oversized body is read and thrown away so that its sender gets to read the 413.
 const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -190,15 +194,16 @@ impl Gateway {
         });
         exchange.status = response.status();
         let headers = response.headers_mut();
+        headers.reserve(OWN_HEADERS);
         if is_seeded {
             allow_any_origin(headers);
         }
         if let Some(limits_left) = limits_left {
             limits_left.write(headers);
         }
-        insert(headers, "x-amzn-requestid", &request_id.to_string());
-        insert(headers, "x-amz-apigw-id", &extended_request_id(request_id));
-        insert(headers, "x-amzn-trace-id", &exchange.trace.amzn_trace_id);
+        insert(headers, REQUEST_ID, request_id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
+        insert(headers, EXTENDED_REQUEST_ID, &extended_request_id(request_id));
+        insert(headers, TRACE_ID, &exchange.trace.amzn_trace_id);
         response.map(|body| ObservedBody::new(body, exchange).boxed_unsync())
     }
 
@@ -250,7 +255,7 @@ impl Gateway {
     fn admit(&self, request: &Request<Incoming>, entry: &RouteEntry, speeds: Speeds<'_>, exchange: &Exchange) -> Decision {
         let names = &entry.names;
         let asking = Asking {
-            digest: request.headers().get("x-api-key").and_then(|value| self.keys.digest(value.as_bytes())),
+            digest: request.headers().get(API_KEY).and_then(|value| self.keys.digest(value.as_bytes())),
             source_ip: exchange.source_ip,
             api_id: &names.api_id,
             stage: &names.stage,
@@ -264,7 +269,7 @@ impl Gateway {
 
     /// Answers a wrong key late, if its address has presented many.
     async fn hold_back(&self, request: &Request<Incoming>, decision: &Decision, exchange: &Exchange) {
-        if decision.key.is_some() || !request.headers().contains_key("x-api-key") {
+        if decision.key.is_some() || !request.headers().contains_key(API_KEY) {
             return;
         }
         let wait = self.strangers.wrong_key(exchange.source_ip, exchange.began.monotonic_ns);
@@ -305,7 +310,7 @@ impl Gateway {
         body: Bytes,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, GatewayAnswer> {
-        for name in DROPPED_REQUEST_HEADERS {
+        for name in &DROPPED_REQUEST_HEADERS {
             parts.headers.remove(name);
         }
         let called = instant();
@@ -437,7 +442,7 @@ fn head_of<B>(request: &Request<B>) -> Parts {
     head.into_parts().0
 }
 
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }

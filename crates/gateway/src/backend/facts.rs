@@ -94,7 +94,7 @@ impl<'a> Facts<'a> {
 
     pub(crate) fn context(&self, variable: Variable) -> String {
         let not_ended = Ended { latency: Duration::ZERO, response_bytes: 0 };
-        variable.value(self.account_id, self.exchange, not_ended).into_owned()
+        variable.value(self.account_id, self.exchange, not_ended)
     }
 }
 

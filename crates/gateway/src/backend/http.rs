@@ -24,6 +24,7 @@ use super::mapping::Source;
 use super::stream::TimedBody;
 use crate::answer::GatewayAnswer;
 use crate::exchange::Exchange;
+use crate::header_names::{API_KEY, APIGATEWAY_API_ID, FORWARDED_FOR, FORWARDED_HOST, REQUEST_ID, TRACE_ID, TRACEPARENT};
 use crate::integration::{Body, BoxError, Caller, Integration, IntegrationError, RoleArn};
 use crate::path_tree::{leads_out, parameter_name};
 
@@ -250,7 +251,7 @@ impl HttpBackend {
             headers.remove(name);
         }
         // The key opens this door and is no business of what is behind it.
-        headers.remove("x-api-key");
+        headers.remove(API_KEY);
         if matches!(self.way, Way::Service(..)) {
             remove_what_the_role_says(&mut headers);
         }
@@ -268,20 +269,20 @@ impl HttpBackend {
     /// What API Gateway tells a backend of the caller.
     fn introduce(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
         let exchange = facts.exchange;
-        let mut insert = |name: &'static str, value: &str| {
+        let mut insert = |name: HeaderName, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }
         };
-        insert("x-forwarded-for", &exchange.source_ip.to_string());
-        insert("x-amzn-trace-id", &exchange.trace.amzn_trace_id);
-        insert("traceparent", &exchange.trace.span.to_string());
-        insert("x-amzn-requestid", &exchange.request_id.to_string());
+        insert(FORWARDED_FOR, &exchange.source_ip.to_string());
+        insert(TRACE_ID, &exchange.trace.amzn_trace_id);
+        insert(TRACEPARENT, &exchange.trace.span.to_string());
+        insert(REQUEST_ID, exchange.request_id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
         if let Some(route) = &exchange.route {
-            insert("x-amzn-apigateway-api-id", &route.names.api_id);
+            insert(APIGATEWAY_API_ID, &route.names.api_id);
         }
         if let Some(host) = &exchange.host {
-            insert("x-forwarded-host", host);
+            insert(FORWARDED_HOST, host);
         }
     }
 
