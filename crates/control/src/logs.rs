@@ -1,10 +1,12 @@
 //! CloudWatch Logs (service `logs`, AWS JSON 1.1): log groups, streams, events, retention, metric filters
 //! (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_Operations.html>). An operation is named by the header `X-Amz-Target`.
 
+mod counting;
 mod events;
 mod filters;
 mod groups;
 mod pattern;
+mod roles;
 mod service;
 mod streams;
 
@@ -21,7 +23,9 @@ use crate::identity::Principal;
 use crate::json_document::without_nulls;
 use crate::operation::{Operation, operations, page_at};
 
-pub use service::{LogMetric, LogMetrics, LogService};
+pub use counting::{LogMetric, LogMetrics};
+pub use roles::may_write;
+pub use service::{LogPlace, LogService};
 
 /// The service's name in ARNs, in IAM actions and in signatures.
 pub(crate) const SERVICE: &str = "logs";

@@ -23,7 +23,7 @@ use crate::client::{Clients, RuntimeKind};
 use crate::code::{CodeFolder, sha256_base64};
 use crate::error::FunctionError;
 use crate::figures::AllFigures;
-use crate::log::LogSink;
+use crate::log::LogSinks;
 use crate::pool::Pools;
 
 pub use change::{CodeChange, ConfigurationChange, NewFunction};
@@ -81,7 +81,7 @@ pub struct FunctionService {
     pub(crate) clients: Clients,
     pub(crate) pools: Pools,
     pub(crate) roles: RoleCredentials,
-    pub(crate) sink: LogSink,
+    pub(crate) sinks: LogSinks,
     /// The runtime on which functions are carried out, whichever their callers are on.
     pub(crate) tasks: Handle,
     pub(crate) environment: Arc<[(OsString, OsString)]>,
@@ -113,7 +113,7 @@ impl FunctionService {
         spawner: Spawner,
         place: FunctionPlace,
         roles: RoleCredentials,
-        sink: LogSink,
+        sinks: LogSinks,
     ) -> Result<Arc<FunctionService>, FunctionError> {
         // Those of an earlier host, which has ended.
         let _ = std::fs::remove_dir_all(&place.environments);
@@ -137,7 +137,7 @@ impl FunctionService {
             spawner,
             place,
             roles,
-            sink,
+            sinks,
             tasks: Handle::current(),
         });
         for stored in service.all() {
