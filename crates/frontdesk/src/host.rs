@@ -257,12 +257,6 @@ impl Host {
         let stage = settings.gateway.stage.clone();
         let (cache_ttl_s, stream_timeout_ms) = (settings.gateway.cache_ttl_s, settings.gateway.stream_timeout_ms);
         seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s, stream_timeout_ms }, now_unix)?;
-        let region = settings.region.clone();
-        let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis.clone(), status, metrics_source);
-        let control = control.with_functions(functions.clone()).with_logs(logs.clone()).with_metrics(figures.clone());
-        let control = control.with_spans(spans).with_fetch(fetch::documents()?);
-        let control = Arc::new(control);
-        control_end.put(&control);
         let limits = GatewayLimits {
             body_bytes_max: settings.gateway.body_bytes_max,
             integration_timeout: Duration::from_millis(settings.gateway.integration_timeout_ms),
@@ -271,7 +265,13 @@ impl Host {
             trusted_proxies: settings.gateway.trusted_networks()?,
             ..GatewayLimits::default()
         };
-        let gateway = Arc::new(Gateway::new(apis, keys.clone(), limits, observers));
+        let gateway = Arc::new(Gateway::new(apis.clone(), keys.clone(), limits, observers));
+        let region = settings.region.clone();
+        let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis, status, metrics_source);
+        let control = control.with_functions(functions.clone()).with_logs(logs.clone()).with_metrics(figures.clone());
+        let control = control.with_spans(spans).with_fetch(fetch::documents()?).with_gateway(gateway.clone());
+        let control = Arc::new(control);
+        control_end.put(&control);
         let foreign = match settings.control.foreign_hosts {
             ForeignHostsSetting::Tunnel => ForeignHosts::Tunnel,
             ForeignHostsSetting::Refuse => ForeignHosts::Refuse,
