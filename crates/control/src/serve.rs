@@ -239,9 +239,9 @@ impl Control {
         {
             let answered = self.logs(request, &name, logs.clone()).await.unwrap_or_else(|error| {
                 tracing::debug!(request_id, code = %error.code, message = error.message, operation = name, "refused");
-                logs::refuse(&error)
+                logs::refuse(&error).map(full)
             });
-            Ok(answered.map(full))
+            Ok(answered)
         } else if let Some(protocol) = query_service(&request) {
             let answered = self.query(request, protocol, request_id).await.unwrap_or_else(|error| {
                 tracing::debug!(request_id, code = %error.code, message = error.message, service = protocol.service, "refused");
@@ -317,7 +317,7 @@ impl Control {
     }
 
     /// Performs an operation of CloudWatch Logs.
-    async fn logs<B>(&self, request: Request<B>, name: &str, logs: Arc<LogService>) -> Result<Response<Bytes>, ServiceError>
+    async fn logs<B>(&self, request: Request<B>, name: &str, logs: Arc<LogService>) -> Result<Response<ResponseBody>, ServiceError>
     where
         B: Body<Data = Bytes> + Unpin,
     {

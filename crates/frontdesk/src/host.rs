@@ -371,6 +371,7 @@ impl Host {
         let fleet = self.fleet.map(|fleet| tokio::spawn(fleet.run(ended(fleet_ends))));
 
         shutdown.await;
+        self.logs.end_tails();
         // First the front, for functions that finish behind its methods call through the other door.
         let lingering = front.end().await;
         let _ = end_doors.send(true);

@@ -28,6 +28,7 @@ use crate::pool::Pools;
 
 pub use change::{CodeChange, ConfigurationChange, NewFunction};
 pub use permissions::Permission;
+use permissions::Permissions;
 
 /// How often idle environments are looked for.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
@@ -89,12 +90,25 @@ pub struct FunctionService {
     pub(crate) events: AtomicUsize,
     pub(crate) figures: AllFigures,
     store: Arc<Store>,
-    functions: RwLock<BTreeMap<String, Arc<StoredFunction>>>,
+    functions: RwLock<BTreeMap<String, Known>>,
     /// One change at a time: it is written first, and then seen.
     changing: Mutex<()>,
     /// How many changes have been seen.
     changes: watch::Sender<u64>,
     environments: AtomicU64,
+}
+
+/// A function as it is, and what requests ask of it, read.
+#[derive(Debug, Clone)]
+struct Known {
+    stored: Arc<StoredFunction>,
+    permissions: Arc<Permissions>,
+}
+
+impl Known {
+    fn new(stored: StoredFunction) -> Known {
+        Known { permissions: Arc::new(Permissions::of(&stored.function.policies)), stored: Arc::new(stored) }
+    }
 }
 
 impl std::fmt::Debug for FunctionService {
@@ -120,7 +134,7 @@ impl FunctionService {
         std::fs::create_dir_all(&place.environments)
             .map_err(|error| FunctionError::Failed(format!("failed to make the folder {}: {error}", place.environments.display())))?;
         let functions: BTreeMap<_, _> =
-            store.functions()?.into_iter().map(|stored| (stored.function.name.clone(), Arc::new(stored))).collect();
+            store.functions()?.into_iter().map(|stored| (stored.function.name.clone(), Known::new(stored))).collect();
         let path = place.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone()).unwrap_or_default();
         let service = Arc::new(FunctionService {
             codes: CodeFolder::new(place.code.clone()),
@@ -204,12 +218,15 @@ impl FunctionService {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<StoredFunction>> {
-        self.functions.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.functions.read().unwrap_or_else(PoisonError::into_inner).values().map(|known| known.stored.clone()).collect()
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<Arc<StoredFunction>, FunctionError> {
-        let found = self.functions.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        found.ok_or_else(|| FunctionError::no_function(&self.arn(name, None)))
+        self.known(name).map(|known| known.stored).ok_or_else(|| FunctionError::no_function(&self.arn(name, None)))
+    }
+
+    fn known(&self, name: &str) -> Option<Known> {
+        self.functions.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// The version that a qualifier leads to.
@@ -252,7 +269,7 @@ impl FunctionService {
     fn write(&self, stored: StoredFunction) -> Result<(), FunctionError> {
         self.store.put_function(&stored)?;
         let name = stored.function.name.clone();
-        self.functions.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(stored));
+        self.functions.write().unwrap_or_else(PoisonError::into_inner).insert(name, Known::new(stored));
         self.changes.send_modify(|changes| *changes += 1);
         Ok(())
     }

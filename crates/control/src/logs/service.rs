@@ -9,6 +9,7 @@ use std::time::Duration;
 use frontdesk_store::{EVENT_OVERHEAD_BYTES, LogStore, NewEvent, StoreError};
 
 use super::counting::{Filter, LogMetrics};
+use super::tails::Tails;
 use crate::timestamp::unix_ms;
 
 /// Lines that wait to be written; more are lost, for no function and no caller waits for the disk.
@@ -40,6 +41,7 @@ pub struct LogPlace {
 /// The logs.
 pub struct LogService {
     pub(super) store: Arc<LogStore>,
+    pub(super) tails: Tails,
     place: LogPlace,
     metrics: Arc<dyn LogMetrics>,
     filters: RwLock<HashMap<String, Vec<Arc<Filter>>>>,
@@ -73,6 +75,7 @@ impl LogService {
         let (tasks, to_do) = sync_channel(QUEUE_LINES_MAX);
         let service = Arc::new(LogService {
             store: Arc::new(store),
+            tails: Tails::default(),
             place,
             metrics,
             filters: RwLock::default(),
@@ -129,10 +132,16 @@ impl LogService {
         }
     }
 
+    /// Ends the sessions of those who look on, within a second: a host that ends waits for its answers.
+    pub fn end_tails(&self) {
+        self.tails.end();
+    }
+
     /// Writes events now, and tells the metric filters. Blocks on the database.
     pub(super) fn put(&self, events: &[NewEvent], now_ms: i64) -> Result<(), StoreError> {
         self.store.append_log_events(events, now_ms)?;
         self.count(events, now_ms);
+        self.tails.tell(events, now_ms);
         Ok(())
     }
 

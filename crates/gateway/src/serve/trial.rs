@@ -118,6 +118,7 @@ impl Gateway {
             let status = status.map(|status| format!("Status: {}, ", status.as_u16())).unwrap_or_default();
             log.line(&format!("Received response. {status}Integration latency: {} ms", integrated.latency.as_millis()));
         }
+        let was_answered = answered.is_ok();
         let response = match answered {
             Ok(response) => response,
             Err(refusal) => {
@@ -139,7 +140,7 @@ impl Gateway {
         }
         insert(&mut parts.headers, "x-amzn-trace-id", &exchange.trace.amzn_trace_id);
         log.now_ms = self.now().unix_ms;
-        log.response(parts.status, &parts.headers, &body);
+        log.response(parts.status, &parts.headers, &body, was_answered);
         Tried { status: parts.status, headers: parts.headers, body, latency: instant().duration_since(arrived), log: log.text }
     }
 }
@@ -195,10 +196,12 @@ impl ExecutionLog {
         }
     }
 
-    fn response(&mut self, status: StatusCode, headers: &HeaderMap, body: &Bytes) {
+    fn response(&mut self, status: StatusCode, headers: &HeaderMap, body: &Bytes, was_answered: bool) {
         self.line(&format!("Method response body after transformations: {}", beginning(body)));
         self.line(&format!("Method response headers: {}", listed(texts(headers))));
-        self.line("Successfully completed execution");
+        if was_answered {
+            self.line("Successfully completed execution");
+        }
         self.line(&format!("Method completed with status: {}", status.as_u16()));
     }
 }
