@@ -115,10 +115,11 @@ expect("aws", json.loads(run("aws", "sts", "get-caller-identity"))["Arn"], "arn:
 
 # Live Tail has a host of its own, `stream-logs…`. A line is put until one is shown: which is the first that the session hears of, nobody knows.
 logs = boto3.client("logs")
-logs.create_log_group(logGroupName="/exec/tailed")
-logs.create_log_stream(logGroupName="/exec/tailed", logStreamName="s")
+TAILED = f"/exec/tailed-{os.getpid()}"
+logs.create_log_group(logGroupName=TAILED)
+logs.create_log_stream(logGroupName=TAILED, logStreamName="s")
 tail = subprocess.Popen(
-    ["aws", "logs", "start-live-tail", "--log-group-identifiers", f"arn:aws:logs:{REGION}:000000000000:log-group:/exec/tailed", "--log-event-filter-pattern", "shown"],
+    ["aws", "logs", "start-live-tail", "--log-group-identifiers", f"arn:aws:logs:{REGION}:000000000000:log-group:{TAILED}", "--log-event-filter-pattern", "shown"],
     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
 )
 shown = []
@@ -126,7 +127,7 @@ reading = threading.Thread(target=lambda: shown.append(tail.stdout.readline()))
 reading.start()
 while reading.is_alive():
     now = int(time.time() * 1000)
-    logs.put_log_events(logGroupName="/exec/tailed", logStreamName="s", logEvents=[{"timestamp": now, "message": message} for message in ("hidden", "shown")])
+    logs.put_log_events(logGroupName=TAILED, logStreamName="s", logEvents=[{"timestamp": now, "message": message} for message in ("hidden", "shown")])
     reading.join(0.2)
 tail.terminate()
 _, errors = tail.communicate()

@@ -68,10 +68,10 @@ def clean_up():
     iam.create_policy_version(PolicyArn=policy, PolicyDocument=document, SetAsDefault=True)
     iam.attach_role_policy(RoleName="theirs", PolicyArn=policy)
     iam.put_role_policy(RoleName="theirs", PolicyName="own", PolicyDocument=document)
-    iam.create_group(GroupName="their group")
+    iam.create_group(GroupName="their.group")
     iam.create_user(UserName="their.user")
-    iam.add_user_to_group(GroupName="their group", UserName="their.user")
-    for attach, put, of in [(iam.attach_user_policy, iam.put_user_policy, {"UserName": "their.user"}), (iam.attach_group_policy, iam.put_group_policy, {"GroupName": "their group"})]:
+    iam.add_user_to_group(GroupName="their.group", UserName="their.user")
+    for attach, put, of in [(iam.attach_user_policy, iam.put_user_policy, {"UserName": "their.user"}), (iam.attach_group_policy, iam.put_group_policy, {"GroupName": "their.group"})]:
         attach(PolicyArn=policy, **of)
         put(PolicyName="own", PolicyDocument=document, **of)
     their_key = iam.create_access_key(UserName="their.user")["AccessKey"]["AccessKeyId"]
@@ -86,7 +86,7 @@ def clean_up():
     subprocess.run([os.environ["FRONTDESK"], "share", "--clean-up"], check=True)
     with open("CLEAN-UP.md", encoding="utf-8") as file:
         guide = file.read()
-    for named in (api_id, plan, key, "theirs", policy, own[0], "their.user", "their group", their_key):
+    for named in (api_id, plan, key, "theirs", policy, own[0], "their.user", "their.group", their_key):
         if named not in guide:
             sys.exit(f"{named} is not in the guide: {guide}")
     if os.environ["AWS_ACCESS_KEY_ID"] in guide:

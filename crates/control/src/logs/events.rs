@@ -136,7 +136,7 @@ pub(super) fn get(call: &Call, service: &LogService) -> Answer {
     };
     let range = EventRange {
         streams: Some(vec![stream]),
-        until_ms: call.member("endTime")?.unwrap_or(i64::MAX),
+        until_ms: moment(call, "endTime")?.unwrap_or(i64::MAX),
         is_backward: !is_forward,
         beyond: place.map(|(_, place)| place),
         limit,
@@ -156,9 +156,19 @@ pub(super) fn get(call: &Call, service: &LogService) -> Answer {
     Ok(json!({ "events": documents, "nextForwardToken": written_place('f', last), "nextBackwardToken": written_place('b', first) }))
 }
 
+/// A moment of the call's, in Unix milliseconds.
+fn moment(call: &Call, member: &str) -> Result<Option<i64>, ServiceError> {
+    match call.member::<i64>(member)? {
+        Some(moment) if moment < 0 => Err(invalid(format!(
+            "1 validation error detected: Value '{moment}' at '{member}' failed to satisfy constraint: Member must have value greater than or equal to 0"
+        ))),
+        moment => Ok(moment),
+    }
+}
+
 /// The events of a group that the call's moments leave, forward and without an end.
 fn whole(call: &Call, group: &frontdesk_store::LogGroup) -> Result<EventRange, ServiceError> {
-    let begin = call.member("startTime")?.unwrap_or(0);
+    let begin = moment(call, "startTime")?.unwrap_or(0);
     // What is too old is not shown, whether it has been deleted yet or not.
     let kept = group.retention_days.map_or(0, |days| call.now_ms - i64::from(days) * DAY_MS);
     Ok(EventRange {
@@ -184,7 +194,7 @@ pub(super) fn filter(call: &Call, service: &LogService) -> Answer {
     let mut range = EventRange {
         streams: streams(call, service, &group.name)?,
         // An event of the last moment still belongs to what is asked for, other than with GetLogEvents.
-        until_ms: call.member::<i64>("endTime")?.map_or(i64::MAX, |end| end.saturating_add(1)),
+        until_ms: moment(call, "endTime")?.map_or(i64::MAX, |end| end.saturating_add(1)),
         beyond: place.map(|(_, place)| place),
         limit: SEARCH_STEP,
         ..whole(call, &group)?
