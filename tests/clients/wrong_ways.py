@@ -267,7 +267,7 @@ def figures_and_logs():
     told = "1 validation error detected: Value '-5' at 'startTime' failed to satisfy constraint: Member must have value greater than or equal to 0"
     wrong("a moment before all", 400, "InvalidParameterException", told, logs.filter_log_events, logGroupName="/wrong", startTime=-5)
     told = "1 validation error detected: Value '10001' at 'maxItems' failed to satisfy constraint: Member must have value less than or equal to 10000"
-    wrong("a page of functions", 400, "InvalidParameterValueException", told, functions.list_functions, MaxItems=10001)
+    wrong("a page of functions", 400, "ValidationException", told, functions.list_functions, MaxItems=10001)
     role = f"arn:aws:iam::{ACCOUNT}:role/x"
     for name, rule in [("a b", "Member must satisfy regular expression pattern: [\\w+=,.@-]*"), ("x" * 65, "Member must have length less than or equal to 64")]:
         told = f"Value '{name}' at 'roleSessionName' failed to satisfy constraint: {rule}"
