@@ -12,7 +12,7 @@ async fn host(folder: &std::path::Path) -> Host {
 async fn wrong_calls_are_refused_as_aws_refuses_them() {
     let folder = tempfile::tempdir().unwrap();
     let host = host(folder.path()).await;
-    for part in ["api_gateway", "identities", "lambda_functions", "agent_runtimes"] {
+    for part in ["figures_and_logs", "api_gateway", "identities", "lambda_functions", "agent_runtimes"] {
         let said = host.play("wrong_ways.py", &[part], &[]).await;
         assert!(said.contains("wrong ways were refused as AWS refuses them"), "{part}: {said}");
     }

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -110,6 +112,26 @@ for name, call, code, service in absent:
         if f"Frontdesk has no {service}" not in error.response["Error"]["Message"]:
             sys.exit(f"{name}: {error} does not name it")
 expect("aws", json.loads(run("aws", "sts", "get-caller-identity"))["Arn"], "arn:aws:iam::000000000000:root")
+
+# Live Tail has a host of its own, `stream-logs…`. A line is put until one is shown: which is the first that the session hears of, nobody knows.
+logs = boto3.client("logs")
+TAILED = f"/exec/tailed-{os.getpid()}"
+logs.create_log_group(logGroupName=TAILED)
+logs.create_log_stream(logGroupName=TAILED, logStreamName="s")
+tail = subprocess.Popen(
+    ["aws", "logs", "start-live-tail", "--log-group-identifiers", f"arn:aws:logs:{REGION}:000000000000:log-group:{TAILED}", "--log-event-filter-pattern", "shown"],
+    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+)
+shown = []
+reading = threading.Thread(target=lambda: shown.append(tail.stdout.readline()))
+reading.start()
+while reading.is_alive():
+    now = int(time.time() * 1000)
+    logs.put_log_events(logGroupName=TAILED, logStreamName="s", logEvents=[{"timestamp": now, "message": message} for message in ("hidden", "shown")])
+    reading.join(0.2)
+tail.terminate()
+_, errors = tail.communicate()
+expect(f"a tail ({errors})", shown, ["shown\n"])
 
 # Node: a tunnel made by hand, as proxy agents do; and a whole URL sent to the proxy, as axios does for https.
 node = """

@@ -75,6 +75,7 @@ def wish(api_id, **what):
 def make_function():
     trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
     role = iam.create_role(RoleName="of-desk", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    iam.attach_role_policy(RoleName="of-desk", PolicyArn="arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole")
     with tempfile.TemporaryDirectory() as folder:
         with open(f"{folder}/function.zip", "wb") as file:
             file.write(package(SOURCE))

@@ -73,6 +73,12 @@ expect("active", described["Configuration"]["State"], "Active")
 expect("tags", described["Tags"], {"team": "desk"})
 expect("arn", described["Configuration"]["FunctionArn"], f"arn:aws:lambda:{REGION}:000000000000:function:teller")
 
+# A role that may not write leaves no log, although its caller is shown the end of it; once it may, it does.
+answer, unheard = invoke("teller", "unheard", LogType="Tail")
+expect("an answer without a log", ("asked unheard" in base64.b64decode(answer["LogResult"]).decode(), unheard["event"]), (True, "unheard"))
+MAY_LOG = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+boto3.client("iam").attach_role_policy(RoleName="of-function", PolicyArn=MAY_LOG)
+
 # Called in every way.
 answer, told = invoke("teller", {"a": 1}, LogType="Tail")
 expect("answer", (answer["StatusCode"], told["event"], told["version"], told["word"]), (200, {"a": 1}, "$LATEST", "one"))
@@ -83,6 +89,7 @@ for line in (f"START RequestId: {told['id']} Version: $LATEST", "asked {'a': 1}"
         sys.exit(f"{line!r} is not in the log: {log!r}")
 lines = logged("/aws/lambda/teller", lambda messages: any(told["id"] in line and line.startswith("REPORT") for line in messages))
 expect("the log group", ["asked {'a': 1}" in line for line in lines].count(True), 1)
+expect("lines from before the role could write them", [line for line in lines if unheard["id"] in line], [])
 expect("executed version", answer["ExecutedVersion"], "$LATEST")
 answer, told = invoke("teller", "raise")
 expect("function error", (answer["FunctionError"], told["errorType"], told["errorMessage"]), ("Unhandled", "ValueError", "no good"))

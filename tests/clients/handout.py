@@ -68,6 +68,13 @@ def clean_up():
     iam.create_policy_version(PolicyArn=policy, PolicyDocument=document, SetAsDefault=True)
     iam.attach_role_policy(RoleName="theirs", PolicyArn=policy)
     iam.put_role_policy(RoleName="theirs", PolicyName="own", PolicyDocument=document)
+    iam.create_group(GroupName="their.group")
+    iam.create_user(UserName="their.user")
+    iam.add_user_to_group(GroupName="their.group", UserName="their.user")
+    for attach, put, of in [(iam.attach_user_policy, iam.put_user_policy, {"UserName": "their.user"}), (iam.attach_group_policy, iam.put_group_policy, {"GroupName": "their.group"})]:
+        attach(PolicyArn=policy, **of)
+        put(PolicyName="own", PolicyDocument=document, **of)
+    their_key = iam.create_access_key(UserName="their.user")["AccessKey"]["AccessKeyId"]
     expect("the role", role.endswith("role/theirs"), True)
     launch("theirs")
     alarms, logs = boto3.client("cloudwatch"), boto3.client("logs")
@@ -79,9 +86,11 @@ def clean_up():
     subprocess.run([os.environ["FRONTDESK"], "share", "--clean-up"], check=True)
     with open("CLEAN-UP.md", encoding="utf-8") as file:
         guide = file.read()
-    for named in (api_id, plan, key, "theirs", policy, own[0]):
+    for named in (api_id, plan, key, "theirs", policy, own[0], "their.user", "their.group", their_key):
         if named not in guide:
             sys.exit(f"{named} is not in the guide: {guide}")
+    if os.environ["AWS_ACCESS_KEY_ID"] in guide:
+        sys.exit(f"the root's access key is in the guide: {guide}")
     commands = [line for block in re.findall(r"```sh\n(.*?)```", guide, re.S) for line in block.splitlines()]
     expect("the last command", commands[-1].startswith("rm -r -- "), True)
     environment = {**os.environ, "PATH": os.pathsep.join([os.path.dirname(os.environ["FRONTDESK"]), os.environ["PATH"]])}
@@ -93,6 +102,7 @@ def clean_up():
     expect("keys", [one["name"] for one in api.get_api_keys()["items"]], ["ThirdPartyServerKey"])
     left = [one["RoleName"] for one in iam.list_roles()["Roles"] if not one["Path"].startswith("/frontdesk/")]
     expect("roles", left, [])
+    expect("users and groups", (iam.list_users()["Users"], iam.list_groups()["Groups"]), ([], []))
     expect("policies", iam.list_policies(Scope="Local")["Policies"], [])
     expect("alarms", alarms.describe_alarms()["MetricAlarms"], [])
     expect("log groups", [one["logGroupName"] for one in logs.describe_log_groups(logGroupNamePrefix="/theirs")["logGroups"]], [])

@@ -154,7 +154,40 @@ def what_policies_say():
     SigV4Auth(Credentials(key["AccessKeyId"], key["SecretAccessKey"]), "logs", os.environ["AWS_DEFAULT_REGION"]).add_auth(request)
     told = requests.post(request.url, data=request.data, headers=dict(request.headers))
     expect("a group beside the one that is allowed", told.json()["__type"], "AccessDeniedException")
+    tailing = boto3.client("logs", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"], config=Config(inject_host_prefix=False))
+    refused("a tail", "AccessDeniedException", "logs:StartLiveTail", tailing.start_live_tail, logGroupIdentifiers=[ARN])
     refused("a deletion", "AccessDeniedException", "logs:DeleteLogGroup", reader.delete_log_group, logGroupName=GROUP)
+
+
+def live_tail():
+    """New events come as they are written; what a session is not for does not."""
+    # By its own name the operation is asked at another host than the rest of the service: tests/clients/exec.py.
+    here = boto3.client("logs", config=Config(inject_host_prefix=False, retries={"total_max_attempts": 1}))
+    tail = here.start_live_tail(logGroupIdentifiers=[ARN], logStreamNamePrefixes=["b", "c"], logEventFilterPattern="LIVE")["responseStream"]
+    tailed = iter(tail)
+    started = next(tailed)["sessionStart"]
+    expect("a session", (started["logGroupIdentifiers"], started["logStreamNamePrefixes"], started["logEventFilterPattern"], len(started["sessionId"])), ([ARN], ["b", "c"], "LIVE", 36))
+    put("a", (60, "LIVE elsewhere"))
+    put("b", (61, "LIVE one"), (62, "other"))
+    put("c", (63, "LIVE two"))
+    found = []
+    while len(found) < 2:
+        update = next(tailed)["sessionUpdate"]
+        expect("no sample", update["sessionMetadata"], {"sampled": False})
+        found += update["sessionResults"]
+    expect("what came", [(event["message"], event["logStreamName"], event["logGroupIdentifier"], event["timestamp"]) for event in found],
+           [("LIVE one", "b", ARN, NOW + 61), ("LIVE two", "c", ARN, NOW + 63)])
+    expect("when it came", all(event["ingestionTime"] >= NOW for event in found), True)
+    tail.close()
+    for what, code, message, arguments in [
+        ("no group", "ResourceNotFoundException", "The specified log group does not exist.", {"logGroupIdentifiers": ["nobody"]}),
+        ("an asterisk", "InvalidParameterException", "must not end with an asterisk", {"logGroupIdentifiers": [f"{ARN}:*"]}),
+        ("eleven groups", "InvalidParameterException", "length less than or equal to 10", {"logGroupIdentifiers": [GROUP] * 11}),
+        ("streams of two groups", "InvalidParameterException", "a single log group", {"logGroupIdentifiers": [GROUP, "/desk/other"], "logStreamNames": ["a"]}),
+        ("names and prefixes", "InvalidParameterException", "mutually exclusive", {"logGroupIdentifiers": [GROUP], "logStreamNames": ["a"], "logStreamNamePrefixes": ["b"]}),
+        ("a pattern", "InvalidParameterException", "Invalid filter pattern", {"logGroupIdentifiers": [GROUP], "logEventFilterPattern": "{ $.a }"}),
+    ]:
+        refused(f"a tail of {what}", code, message, here.start_live_tail, **arguments)
 
 
 def metric_filters():
@@ -207,10 +240,11 @@ groups_and_streams()
 events()
 what_is_refused()
 what_policies_say()
+live_tail()
 metric_filters()
 what_agents_print()
 logs.delete_log_stream(logGroupName=GROUP, logStreamName="a")
-expect("what is left", found(), ['{"level": "ERROR", "ms": 20, "path": "/x"}', '{"level": "INFO", "ms": 5}', "ERROR two words"])
+expect("what is left", [message for message in found() if "LIVE" not in message and message != "other"], ['{"level": "ERROR", "ms": 20, "path": "/x"}', '{"level": "INFO", "ms": 5}', "ERROR two words"])
 for name in (GROUP, "/desk/other"):
     cli("delete-log-group", "--log-group-name", name)
 refused("a group that is gone", "ResourceNotFoundException", "The specified log group does not exist.", logs.delete_log_group, logGroupName=GROUP)

@@ -479,7 +479,47 @@ def the_guides_api():
     expect("an API that is gone", call(api_id, "prod", "/invoke", "POST").status_code, 403)
 
 
+def trials():
+    """Methods are tried before they are deployed: without a key, with path parameters, a query, headers and stage variables of the trial's own."""
+    api_id = api.create_rest_api(name="trials")["id"]
+    orders = resource(api_id, "orders", "{id}")
+    parameters = {"integration.request.path.id": "method.request.path.id", "integration.request.header.x-stage": "stageVariables.colour"}
+    http_proxy = dict(type="HTTP_PROXY", integrationHttpMethod="ANY", uri=f"{BACKEND}/of/{{id}}", requestParameters=parameters)
+    method(api_id, orders, "ANY", key=True, **http_proxy)
+    about = dict(restApiId=api_id, resourceId=orders)
+    tried = api.test_invoke_method(
+        **about, httpMethod="PUT", pathWithQueryString="/orders/7?size=2", headers={"x-team": "red"}, multiValueHeaders={"x-many": ["1", "2"]}, body="hello",
+        stageVariables={"colour": "blue"},
+    )
+    said = json.loads(tried["body"])
+    expect("a trial", (tried["status"], said["method"], said["path"], said["body"]), (200, "PUT", "/of/7?size=2", "hello"))
+    expect("its headers", [said["headers"].get(name) for name in ("x-team", "x-stage")], ["red", "blue"])
+    expect("its answer's headers", (tried["headers"]["X-Backend"], tried["multiValueHeaders"]["X-Backend"], type(tried["latency"])), ("one", ["one"], int))
+    for line in ["Starting execution for request: ", "HTTP Method: PUT, Resource Path: /orders/{id}", "Method request path: {id=7}", "Method request query string: {size=2}",
+                 "Method request body before transformations: hello", "Received response. Status: 200, Integration latency: ", "Successfully completed execution", "Method completed with status: 200"]:
+        if line not in tried["log"]:
+            sys.exit(f"{line!r} is not in the trial's log: {tried['log']}")
+    ran = subprocess.run(["aws", "apigateway", "test-invoke-method", "--rest-api-id", api_id, "--resource-id", orders, "--http-method", "GET",
+                          "--path-with-query-string", "/orders/8", "--query", "[status, body]", "--output", "json"], capture_output=True, text=True)
+    expect("the CLI's trial", (ran.returncode, ran.stderr), (0, ""))
+    expect("the CLI's trial", (json.loads(ran.stdout)[0], json.loads(json.loads(ran.stdout)[1])["path"]), (200, "/of/8"))
+
+    # What does not work says why, and is an answer all the same.
+    empty = resource(api_id, "empty")
+    api.put_method(restApiId=api_id, resourceId=empty, httpMethod="GET", authorizationType="NONE")
+    tried = api.test_invoke_method(restApiId=api_id, resourceId=empty, httpMethod="GET")
+    expect("nothing behind it", (tried["status"], json.loads(tried["body"])), (500, {"message": "Internal server error"}))
+    if "Execution failed due to configuration error: No integration defined for method" not in tried["log"] or "Successfully" in tried["log"]:
+        sys.exit(f"a trial's log does not say why: {tried['log']}")
+    refused("no method", "NotFoundException", "Invalid Method identifier specified", api.test_invoke_method, restApiId=api_id, resourceId=empty, httpMethod="POST")
+    refused("no resource", "NotFoundException", "Invalid Resource identifier specified", api.test_invoke_method, restApiId=api_id, resourceId="nobody", httpMethod="GET")
+    refused("another's path", "BadRequestException", "is not one of the resource", api.test_invoke_method, **about, httpMethod="GET", pathWithQueryString="/other")
+    refused("no verb", "BadRequestException", "name the one to try", api.test_invoke_method, **about, httpMethod="ANY")
+    api.delete_rest_api(restApiId=api_id)
+
+
 made = an_api_in_front_of_a_server()
+trials()
 let_stages_log()
 deployments_drop_nothing(made)
 keys_plans_and_speeds(made)

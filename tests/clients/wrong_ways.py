@@ -259,7 +259,23 @@ def agent_runtimes():
     wrong("a runtime's name", 400, "ValidationException", "", agents.create_agent_runtime, agentRuntimeName="1-2", **new)
 
 
-parts = {"api_gateway": api_gateway, "identities": identities, "lambda_functions": lambda_functions, "agent_runtimes": agent_runtimes}
+def figures_and_logs():
+    cloudwatch, logs, sts = (boto3.client(name, config=ONCE) for name in ("cloudwatch", "logs", "sts"))
+    point = dict(Namespace="Wrong", MetricData=[{"MetricName": "m", "Value": float("nan")}])
+    wrong("a value that is no number", 400, "InvalidParameterValue", "The value NaN for parameter MetricData.member.1.Value is invalid.", cloudwatch.put_metric_data, **point)
+    logs.create_log_group(logGroupName="/wrong")
+    told = "1 validation error detected: Value '-5' at 'startTime' failed to satisfy constraint: Member must have value greater than or equal to 0"
+    wrong("a moment before all", 400, "InvalidParameterException", told, logs.filter_log_events, logGroupName="/wrong", startTime=-5)
+    told = "1 validation error detected: Value '10001' at 'maxItems' failed to satisfy constraint: Member must have value less than or equal to 10000"
+    wrong("a page of functions", 400, "ValidationException", told, functions.list_functions, MaxItems=10001)
+    role = f"arn:aws:iam::{ACCOUNT}:role/x"
+    for name, rule in [("a b", "Member must satisfy regular expression pattern: [\\w+=,.@-]*"), ("x" * 65, "Member must have length less than or equal to 64")]:
+        told = f"Value '{name}' at 'roleSessionName' failed to satisfy constraint: {rule}"
+        wrong("a session's name", 400, "ValidationError", told, sts.assume_role, RoleArn=role, RoleSessionName=name)
+    logs.delete_log_group(logGroupName="/wrong")
+
+
+parts = {"figures_and_logs": figures_and_logs, "api_gateway": api_gateway, "identities": identities, "lambda_functions": lambda_functions, "agent_runtimes": agent_runtimes}
 for part in sys.argv[1:] or parts:
     parts[part]()
 print(f"{counted} wrong ways were refused as AWS refuses them")

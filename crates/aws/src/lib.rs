@@ -8,6 +8,7 @@ pub mod arn;
 pub mod credentials;
 pub mod document;
 pub mod error;
+pub mod event_stream;
 pub mod gateway_event;
 pub mod policy;
 pub mod prices;

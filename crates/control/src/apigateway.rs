@@ -11,12 +11,13 @@ mod keys;
 mod patch;
 mod plans;
 mod requests;
+mod trial;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use frontdesk_aws::ServiceError;
-use frontdesk_gateway::{ApiError, ApiService, KeyService, KeyServiceError};
+use frontdesk_gateway::{ApiError, ApiService, Gateway, KeyService, KeyServiceError};
 use frontdesk_store::StoreError;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -46,6 +47,7 @@ operations! {
     PutMethod PUT "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}";
     GetMethod GET "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}";
     UpdateMethod PATCH "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}";
+    TestInvokeMethod POST "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}";
     DeleteMethod DELETE "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}";
     PutMethodResponse PUT "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}/responses/{status_code}";
     GetMethodResponse GET "/restapis/{restapi_id}/resources/{resource_id}/methods/{http_method}/responses/{status_code}";
@@ -144,6 +146,8 @@ pub(crate) struct Rooms {
     pub(crate) keys: Arc<KeyService>,
     /// Who says which role trusts whom; without it none does.
     pub(crate) identities: Option<Arc<IdentityService>>,
+    /// Who calls what is behind a method that is tried; without it none can be.
+    pub(crate) gateway: Option<Arc<Gateway>>,
 }
 
 /// What an operation answers: a status and a document.
@@ -158,13 +162,18 @@ pub(crate) fn authorize(principal: &Principal, region: &str, verb: &Method, path
     principal.authorize(&format!("{SERVICE}:{verb}"), &[&format!("arn:aws:apigateway:{region}::{path}")])
 }
 
-/// Performs one operation. Blocks on the database, so it runs on a blocking thread.
+/// Performs one operation. All but one block on the database, so they run on a blocking thread.
 ///
 /// # Errors
 /// API Gateway's own: NotFoundException, BadRequestException, ConflictException, LimitExceededException.
 pub(crate) async fn perform(call: Call, rooms: Rooms) -> Result<Response<Bytes>, ServiceError> {
-    let done = tokio::task::spawn_blocking(move || answer(&call, &rooms)).await;
-    let (status, document) = done.map_err(|panicked| ServiceError::internal_server(panicked.to_string()))??;
+    let (status, document) = match call.operation {
+        ApiGateway::TestInvokeMethod => trial::test_invoke(&call, &rooms).await?,
+        _ => {
+            let done = tokio::task::spawn_blocking(move || answer(&call, &rooms)).await;
+            done.map_err(|panicked| ServiceError::internal_server(panicked.to_string()))??
+        }
+    };
     let body = if document.is_null() { Bytes::new() } else { Bytes::from(document.to_string()) };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -178,6 +187,7 @@ fn answer(call: &Call, rooms: &Rooms) -> Answer {
         Op::CreateRestApi | Op::GetRestApis | Op::GetRestApi | Op::UpdateRestApi | Op::DeleteRestApi => apis::rest_api(call, &rooms.apis),
         Op::GetResources | Op::CreateResource | Op::GetResource | Op::DeleteResource => apis::resource(call, &rooms.apis),
         Op::PutMethod | Op::GetMethod | Op::UpdateMethod | Op::DeleteMethod => apis::method(call, &rooms.apis),
+        Op::TestInvokeMethod => unreachable!("it waits for what is behind the method: see `perform`"),
         Op::PutMethodResponse | Op::GetMethodResponse | Op::DeleteMethodResponse => apis::method_response(call, &rooms.apis),
         Op::PutIntegration | Op::GetIntegration | Op::UpdateIntegration | Op::DeleteIntegration => apis::integration(call, &rooms.apis),
         Op::PutIntegrationResponse | Op::GetIntegrationResponse | Op::DeleteIntegrationResponse => {

@@ -27,6 +27,8 @@ pub(crate) const BODY_BYTES_MAX: usize = 70_167_211;
 
 /// A page of a list, unless its caller says otherwise, and at most.
 const PAGE_ITEMS_MAX: usize = 50;
+/// What a caller may ask for; a page has no more than the bound above.
+const ITEMS_MAX: usize = 10_000;
 
 operations! {
     Lambda:
@@ -120,7 +122,14 @@ impl Call {
             parsed.transpose().map_err(|_| FunctionError::Invalid(format!("{name} is not one that was given out")))
         };
         let begin = number("Marker")?.unwrap_or(0);
-        let limit = number("MaxItems")?.unwrap_or(PAGE_ITEMS_MAX).clamp(1, PAGE_ITEMS_MAX);
+        let limit = number("MaxItems")?.unwrap_or(PAGE_ITEMS_MAX);
+        if !(1..=ITEMS_MAX).contains(&limit) {
+            let bound = if limit == 0 { "greater than or equal to 1".to_owned() } else { format!("less than or equal to {ITEMS_MAX}") };
+            return Err(FunctionError::Invalid(format!(
+                "1 validation error detected: Value '{limit}' at 'maxItems' failed to satisfy constraint: Member must have value {bound}"
+            )));
+        }
+        let limit = limit.min(PAGE_ITEMS_MAX);
         let (page, next) = page_at(items, begin, limit);
         let page: Vec<Value> = page.into_iter().map(document).collect();
         Ok((StatusCode::OK, without_nulls(json!({ member: page, "NextMarker": next }))))

@@ -42,7 +42,7 @@ pub use host_api::{
 };
 pub use identity::{BuiltInRole, IdentityService, IdentityServiceError, Principal, TemporaryCredentials};
 pub use intercept::{Authority, AuthorityError, ForeignHosts, Interceptor, ProxyCredentials, ProxyUser};
-pub use logs::{LogMetric, LogMetrics, LogService};
+pub use logs::{LogMetric, LogMetrics, LogPlace, LogService, may_write as role_may_write_logs};
 pub use metrics::{AlarmNotice, AlarmSink, FigureSource, MetricService};
 pub use oidc::{Fetch, FetchError, Fetching};
 pub use serve::{CallerAddress, Control, MetricsSource};

@@ -1,19 +1,25 @@
 //! CloudWatch Logs (service `logs`, AWS JSON 1.1): log groups, streams, events, retention, metric filters
 //! (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_Operations.html>). An operation is named by the header `X-Amz-Target`.
 
+mod counting;
 mod events;
 mod filters;
 mod groups;
+mod live_tail;
 mod pattern;
+mod roles;
 mod service;
 mod streams;
+mod tails;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use frontdesk_aws::ServiceError;
+use frontdesk_runtime::ResponseBody;
 use frontdesk_store::{LogGroup, StoreError};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -21,7 +27,9 @@ use crate::identity::Principal;
 use crate::json_document::without_nulls;
 use crate::operation::{Operation, operations, page_at};
 
-pub use service::{LogMetric, LogMetrics, LogService};
+pub use counting::{LogMetric, LogMetrics};
+pub use roles::may_write;
+pub use service::{LogPlace, LogService};
 
 /// The service's name in ARNs, in IAM actions and in signatures.
 pub(crate) const SERVICE: &str = "logs";
@@ -53,6 +61,7 @@ operations! {
     DescribeMetricFilters POST "/";
     DeleteMetricFilter POST "/";
     TestMetricFilter POST "/";
+    StartLiveTail POST "/";
 }
 
 /// The operation's name, if a request is for this service.
@@ -163,6 +172,10 @@ impl Call {
 /// AccessDeniedException.
 pub(crate) fn authorize(principal: &Principal, call: &Call, service: &LogService) -> Result<(), ServiceError> {
     let text = |name: &str| call.body.get(name).and_then(Value::as_str);
+    if call.operation.id == Logs::StartLiveTail {
+        let groups = live_tail::groups(call)?.into_iter().map(|(name, _)| service.arn(&name));
+        return groups.into_iter().try_for_each(|group| principal.authorize("logs:StartLiveTail", &[&group, &format!("{group}:*")]));
+    }
     let group = service.arn(&call.group().unwrap_or_else(|| "*".to_owned()));
     let action = format!("{SERVICE}:{}", call.operation.name);
     let below = text("logStreamName").map_or_else(|| format!("{group}:*"), |stream| format!("{group}:log-stream:{stream}"));
@@ -173,11 +186,15 @@ pub(crate) fn authorize(principal: &Principal, call: &Call, service: &LogService
 ///
 /// # Errors
 /// The service's own: ResourceNotFoundException, ResourceAlreadyExistsException, InvalidParameterException.
-pub(crate) async fn perform(call: Call, service: Arc<LogService>) -> Result<Response<Bytes>, ServiceError> {
-    let done = tokio::task::spawn_blocking(move || answer(&call, &service)).await;
-    let document = done.map_err(|panicked| ServiceError::internal_server(panicked.to_string()))??;
+pub(crate) async fn perform(call: Call, service: Arc<LogService>) -> Result<Response<ResponseBody>, ServiceError> {
+    let panicked = |panicked: tokio::task::JoinError| ServiceError::internal_server(panicked.to_string());
+    if call.operation.id == Logs::StartLiveTail {
+        let started = tokio::task::spawn_blocking(move || live_tail::start(&call, &service)).await;
+        return Ok(started.map_err(panicked)??.into_response());
+    }
+    let document = tokio::task::spawn_blocking(move || answer(&call, &service)).await.map_err(panicked)??;
     let body = if document.is_null() { Bytes::new() } else { Bytes::from(document.to_string()) };
-    Ok(respond(StatusCode::OK, body))
+    Ok(respond(StatusCode::OK, body).map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
 }
 
 fn answer(call: &Call, service: &LogService) -> Answer {
@@ -201,6 +218,7 @@ fn answer(call: &Call, service: &LogService) -> Answer {
         Op::DescribeMetricFilters => filters::describe(call, service),
         Op::DeleteMetricFilter => filters::delete(call, service),
         Op::TestMetricFilter => filters::test(call),
+        Op::StartLiveTail => unreachable!("it is answered by a stream: see `perform`"),
     }
 }
 
@@ -272,8 +290,8 @@ mod tests {
         }
         let elsewhere = Request::post("/").header("x-amz-target", "DynamoDB_20120810.ListTables").body(()).unwrap();
         assert_eq!(target(&elsewhere), None);
-        let error = Call::read("StartLiveTail", &Bytes::new(), 0).err().unwrap();
-        assert_eq!((&*error.code, error.message.as_str()), ("UnknownOperationException", "StartLiveTail is not served here"));
+        let error = Call::read("StartQuery", &Bytes::new(), 0).err().unwrap();
+        assert_eq!((&*error.code, error.message.as_str()), ("UnknownOperationException", "StartQuery is not served here"));
     }
 
     #[test]

@@ -61,7 +61,13 @@ impl<'a> Members<'a> {
     }
 
     pub(crate) fn number(&self, name: &str) -> Result<Option<f64>, ServiceError> {
-        self.read(name, "a number", |value| value.as_number().filter(|number| number.is_finite()))
+        match self.read(name, "a number", Document::as_number)? {
+            Some(number) if !number.is_finite() => {
+                let written = if number.is_nan() { "NaN" } else { "Infinity" };
+                Err(invalid_value(format!("The value {written} for parameter {} is invalid.", self.place_of(name))))
+            }
+            number => Ok(number),
+        }
     }
 
     pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, ServiceError> {

@@ -9,8 +9,7 @@ mod math;
 mod query;
 mod statistic;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,9 +53,12 @@ pub struct MetricService {
     writing: Mutex<()>,
     /// When the sources were last emptied, in Unix seconds.
     gathered_at: Mutex<i64>,
-    /// Whether something was written, by whomever, since the alarms were last judged.
-    has_news: AtomicBool,
+    /// The metrics, without units, that were written, by whomever, since the alarms were last judged.
+    touched: Mutex<HashSet<Series>>,
     alarms: Mutex<alarms::Alarms>,
+    /// Queries for points so far.
+    #[cfg(test)]
+    queries: std::sync::atomic::AtomicUsize,
 }
 
 impl std::fmt::Debug for MetricService {
@@ -89,8 +91,10 @@ impl MetricService {
             pending,
             writing,
             gathered_at,
-            has_news: AtomicBool::new(false),
+            touched: Mutex::default(),
             alarms,
+            #[cfg(test)]
+            queries: Default::default(),
         })
     }
 
@@ -144,7 +148,7 @@ impl MetricService {
                 if refused > 0 {
                     tracing::warn!(refused, "there are too many metrics; points of new ones are lost");
                 }
-                self.has_news.store(true, Ordering::Release);
+                lock(&self.touched).extend(points.into_iter().map(|(series, _)| Series { unit: String::new(), ..series }));
                 Ok(())
             }
             Err(error) => {
@@ -202,8 +206,12 @@ impl MetricService {
     /// A second's work. Returns whether there is more to age.
     fn work(&self, now_ms: i64, is_ageing: bool) -> Result<bool, StoreError> {
         self.commit(now_ms / 1000)?;
-        let has_news = self.has_news.swap(false, Ordering::AcqRel);
-        self.judge_alarms(now_ms, has_news).inspect_err(|_| self.has_news.store(true, Ordering::Release))?;
+        let touched = std::mem::take(&mut *lock(&self.touched));
+        if let Err(error) = self.judge_alarms(now_ms, &touched) {
+            // They are as much news the next time.
+            lock(&self.touched).extend(touched);
+            return Err(error);
+        }
         if !is_ageing {
             return Ok(false);
         }

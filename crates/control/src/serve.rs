@@ -9,7 +9,7 @@ use frontdesk_aws::sigv4::{self, BodyHash, Scope, SigningKeys};
 use frontdesk_aws::{AccessKeyId, ServiceError};
 use frontdesk_functions::FunctionService;
 use frontdesk_gateway::metrics::TEXT_TYPE;
-use frontdesk_gateway::{ApiService, KeyService};
+use frontdesk_gateway::{ApiService, Gateway, KeyService};
 use frontdesk_runtime::{Payload, ResponseBody, RuntimeService};
 use frontdesk_trace::{Span, SpanContext, SpanKind, Spans};
 use http::request::Parts;
@@ -61,6 +61,7 @@ pub struct Control {
     functions: Option<Arc<FunctionService>>,
     logs: Option<Arc<LogService>>,
     figures: Option<Arc<MetricService>>,
+    gateway: Option<Arc<Gateway>>,
     status: StatusSource,
     metrics: Option<MetricsSource>,
     bodies: BodyReader,
@@ -97,6 +98,7 @@ impl Control {
             functions: None,
             logs: None,
             figures: None,
+            gateway: None,
             status,
             metrics,
             spans: Spans::default(),
@@ -121,6 +123,12 @@ impl Control {
     #[must_use]
     pub fn with_metrics(self, figures: Arc<MetricService>) -> Control {
         Control { figures: Some(figures), ..self }
+    }
+
+    /// The same, with a gateway that methods can be tried with.
+    #[must_use]
+    pub fn with_gateway(self, gateway: Arc<Gateway>) -> Control {
+        Control { gateway: Some(gateway), ..self }
     }
 
     /// `spans` are told of invocations.
@@ -224,16 +232,16 @@ impl Control {
             let query = parts.uri.query().unwrap_or_default().to_owned();
             let call = apigateway::Call { operation: operation.id, parameters, query, body, now_unix: now().unix_timestamp() };
             let identities = Some(self.identities.clone());
-            let rooms = apigateway::Rooms { apis: self.apis.clone(), keys: self.keys.clone(), identities };
+            let rooms = apigateway::Rooms { apis: self.apis.clone(), keys: self.keys.clone(), identities, gateway: self.gateway.clone() };
             Ok(apigateway::perform(call, rooms).await?.map(full))
         } else if let Some(name) = logs::target(&request)
             && let Some(logs) = &self.logs
         {
             let answered = self.logs(request, &name, logs.clone()).await.unwrap_or_else(|error| {
                 tracing::debug!(request_id, code = %error.code, message = error.message, operation = name, "refused");
-                logs::refuse(&error)
+                logs::refuse(&error).map(full)
             });
-            Ok(answered.map(full))
+            Ok(answered)
         } else if let Some(protocol) = query_service(&request) {
             let answered = self.query(request, protocol, request_id).await.unwrap_or_else(|error| {
                 tracing::debug!(request_id, code = %error.code, message = error.message, service = protocol.service, "refused");
@@ -309,7 +317,7 @@ impl Control {
     }
 
     /// Performs an operation of CloudWatch Logs.
-    async fn logs<B>(&self, request: Request<B>, name: &str, logs: Arc<LogService>) -> Result<Response<Bytes>, ServiceError>
+    async fn logs<B>(&self, request: Request<B>, name: &str, logs: Arc<LogService>) -> Result<Response<ResponseBody>, ServiceError>
     where
         B: Body<Data = Bytes> + Unpin,
     {

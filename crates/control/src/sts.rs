@@ -69,8 +69,13 @@ fn assume_role(parameters: &Parameters) -> Result<AssumeRole, ServiceError> {
     }
     let session_name = parameters.required("RoleSessionName")?;
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
-    if !(2..=64).contains(&session_name.len()) || !session_name.bytes().all(is_fit) {
-        let rule = "Member must have between 2 and 64 characters and satisfy regular expression pattern: [\\w+=,.@-]*";
+    let rule = match session_name.len() {
+        _ if !session_name.bytes().all(is_fit) => Some("Member must satisfy regular expression pattern: [\\w+=,.@-]*"),
+        0..2 => Some("Member must have length greater than or equal to 2"),
+        2..=64 => None,
+        _ => Some("Member must have length less than or equal to 64"),
+    };
+    if let Some(rule) = rule {
         return Err(constraint_failed(&format!("Value '{session_name}' at 'roleSessionName'"), rule));
     }
     if let Some(unserved) = ["SerialNumber", "TokenCode", "SourceIdentity"].into_iter().find(|name| parameters.get(name).is_some()) {

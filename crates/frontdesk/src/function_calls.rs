@@ -85,7 +85,7 @@ impl FunctionCalls {
         let (name, qualifier) = (&function.name, function.qualifier.as_deref());
         if let Some(RoleArn(role_arn)) = parts.extensions.get() {
             let arn = self.functions.arn(name, qualifier);
-            let judged = self.identities.service_may((CALLER, SESSION), role_arn, "lambda:InvokeFunction", &arn, now());
+            let judged = self.identities.service_may((CALLER, SESSION), role_arn, "lambda:InvokeFunction", &[&arn], now());
             return judged.map_err(|error| (StatusCode::FORBIDDEN, error.message));
         }
         if self.functions.service_may_invoke(name, qualifier, CALLER, &source_arn) {

@@ -17,10 +17,10 @@ use frontdesk_agent::retrieval::model::ModelFiles;
 use frontdesk_aws::Credentials;
 use frontdesk_aws::arn::AgentRuntimeArn;
 use frontdesk_control::{
-    Authority, BuiltInRole, CallerAddress, Control, FigureSource, ForeignHosts, IdentityService, Interceptor, LogService, MetricService,
-    MetricsSource, ProxyCredentials, ProxyUser, StatusSource,
+    Authority, BuiltInRole, CallerAddress, Control, FigureSource, ForeignHosts, IdentityService, Interceptor, LogPlace, LogService,
+    MetricService, MetricsSource, ProxyCredentials, ProxyUser, StatusSource,
 };
-use frontdesk_functions::{FunctionFigures, FunctionPlace, FunctionService, LogSink as FunctionLogSink, RoleCredentials};
+use frontdesk_functions::{FunctionFigures, FunctionPlace, FunctionService, LogSinks, RoleCredentials};
 use frontdesk_gateway::access_log::{AccessLog, LogFormat, LogSink};
 use frontdesk_gateway::apis::agent_api::AgentApi;
 use frontdesk_gateway::cache::{CacheScope, CacheSettings};
@@ -152,8 +152,8 @@ impl Host {
             .context("failed to write the local authority's certificate")?;
         let proxy_credentials = ProxyCredentials::new(root_key.secret.expose());
         let way_here = WayHere::of_functions(data_folder.path(), &authority, &proxy_credentials, &run.control)?;
-        let sink = log_groups::of_functions(logs.clone());
-        let functions = functions(settings, data_folder.path(), store.clone(), spawner, way_here, roles, sink)?;
+        let sinks = log_groups::of_functions(logs.clone(), identities.clone());
+        let functions = functions(settings, data_folder.path(), store.clone(), spawner, way_here, roles, sinks)?;
         let status = StatusSource {
             gateway: run.gateway.clone(),
             endpoint: run.endpoint.clone(),
@@ -176,7 +176,15 @@ impl Host {
         let of_gateway = metrics.clone();
         let of_proxy = Arc::new(FunctionFigures::default());
         let (of_functions, of_runtimes, figures_of_proxy) = (functions.clone(), runtimes.clone(), of_proxy.clone());
+        let closing = Arc::downgrade(&logs);
         let sources: Vec<FigureSource> = vec![
+            // Not figures of the logs themselves: what their filters owe for minutes that are over.
+            Box::new(move || {
+                if let Some(logs) = closing.upgrade() {
+                    logs.close_minutes(log_groups::now_ms());
+                }
+                Vec::new()
+            }),
             Box::new(move || of_gateway.take_figures()),
             Box::new(move || of_functions.take_figures()),
             Box::new(move || of_runtimes.take_figures()),
@@ -250,12 +258,6 @@ impl Host {
         let stage = settings.gateway.stage.clone();
         let (cache_ttl_s, stream_timeout_ms) = (settings.gateway.cache_ttl_s, settings.gateway.stream_timeout_ms);
         seed::agent_api(&store, &apis, &AgentApi { id: rest_api_id, stage, proxy_arn, cache_ttl_s, stream_timeout_ms }, now_unix)?;
-        let region = settings.region.clone();
-        let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis.clone(), status, metrics_source);
-        let control = control.with_functions(functions.clone()).with_logs(logs.clone()).with_metrics(figures.clone());
-        let control = control.with_spans(spans).with_fetch(fetch::documents()?);
-        let control = Arc::new(control);
-        control_end.put(&control);
         let limits = GatewayLimits {
             body_bytes_max: settings.gateway.body_bytes_max,
             integration_timeout: Duration::from_millis(settings.gateway.integration_timeout_ms),
@@ -264,7 +266,13 @@ impl Host {
             trusted_proxies: settings.gateway.trusted_networks()?,
             ..GatewayLimits::default()
         };
-        let gateway = Arc::new(Gateway::new(apis, keys.clone(), limits, observers));
+        let gateway = Arc::new(Gateway::new(apis.clone(), keys.clone(), limits, observers));
+        let region = settings.region.clone();
+        let control = Control::new(region, identities, runtimes.clone(), keys.clone(), apis, status, metrics_source);
+        let control = control.with_functions(functions.clone()).with_logs(logs.clone()).with_metrics(figures.clone());
+        let control = control.with_spans(spans).with_fetch(fetch::documents()?).with_gateway(gateway.clone());
+        let control = Arc::new(control);
+        control_end.put(&control);
         let foreign = match settings.control.foreign_hosts {
             ForeignHostsSetting::Tunnel => ForeignHosts::Tunnel,
             ForeignHostsSetting::Refuse => ForeignHosts::Refuse,
@@ -364,6 +372,7 @@ impl Host {
         let fleet = self.fleet.map(|fleet| tokio::spawn(fleet.run(ended(fleet_ends))));
 
         shutdown.await;
+        self.logs.end_tails();
         // First the front, for functions that finish behind its methods call through the other door.
         let lingering = front.end().await;
         let _ = end_doors.send(true);
@@ -457,7 +466,8 @@ fn seal_key(settings: &Settings, data_folder: &DataFolder) -> anyhow::Result<Sea
 /// The logs: what functions, agents and stages print, and what anybody puts.
 fn logs(settings: &Settings, data_folder: &Path, filtered: Arc<FilteredMetrics>) -> anyhow::Result<Arc<LogService>> {
     let store = LogStore::open(&data_folder.join("logs.db"))?;
-    let opened = LogService::open(store, settings.region.clone(), settings.account_id.clone(), filtered);
+    let (region, account_id) = (settings.region.clone(), settings.account_id.clone());
+    let opened = LogService::open(store, LogPlace { region, account_id, bytes_max: settings.logs.bytes_max }, filtered);
     opened.map_err(anyhow::Error::from_boxed).context("failed to open the logs")
 }
 
@@ -535,7 +545,7 @@ fn functions(
     spawner: Spawner,
     way_here: WayHere,
     roles: RoleCredentials,
-    sink: FunctionLogSink,
+    sinks: LogSinks,
 ) -> anyhow::Result<Arc<FunctionService>> {
     let data_folder = std::path::absolute(data_folder)?;
     let mut environment = inherited(&INHERITED);
@@ -553,7 +563,7 @@ fn functions(
         isolation: IsolationLevel::Process,
         invocations_max: u32::try_from(settings.runtime.sessions_max).unwrap_or(u32::MAX),
     };
-    Ok(FunctionService::open(store, spawner, place, roles, sink)?)
+    Ok(FunctionService::open(store, spawner, place, roles, sinks)?)
 }
 
 /// The first of the users that sessions have for themselves: only root gives them any, and in a container only those that the container has.

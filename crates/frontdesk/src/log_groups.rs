@@ -1,10 +1,11 @@
 //! What the host's own parts print, as log groups have it: where functions', sessions' and stages' lines go among the logs.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use frontdesk_aws::Arn;
-use frontdesk_control::{LogMetric, LogMetrics, LogService, MetricService};
-use frontdesk_functions::LogSink;
+use frontdesk_control::{IdentityService, LogMetric, LogMetrics, LogService, MetricService};
+use frontdesk_functions::{LogSinks, LogSource};
 use frontdesk_gateway::stage_logs::{Destinations, OpenSink};
 use frontdesk_metrics::Series;
 use frontdesk_runtime::{AgentLine, AgentLines};
@@ -12,6 +13,12 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+/// The service that writes functions' logs, in the name of their roles.
+const LAMBDA: &str = "lambda.amazonaws.com";
+/// How long it is believed that a function's role may not write.
+const REFUSAL_MS: i64 = 1000;
+/// Functions that are remembered to leave no log; of more nothing is said.
+const SILENT_MAX: usize = 10_000;
 /// CloudWatch Logs' bound on a group's name.
 const NAME_CHARS_MAX: usize = 512;
 /// API Gateway's words for a destination that is none.
@@ -38,9 +45,69 @@ impl LogMetrics for FilteredMetrics {
     }
 }
 
-/// What functions print: `/aws/lambda/{function}`, a stream for each environment.
-pub(crate) fn of_functions(logs: Arc<LogService>) -> LogSink {
-    Arc::new(move |event| logs.write(&format!("/aws/lambda/{}", event.function), &event.stream, event.timestamp_ms, &event.message))
+/// What functions print: `/aws/lambda/{function}`, a stream for each environment, as far as the function's role may write there.
+pub(crate) fn of_functions(logs: Arc<LogService>, identities: Arc<IdentityService>) -> LogSinks {
+    let silent = Arc::<Mutex<HashSet<String>>>::default();
+    Arc::new(move |source| {
+        let (logs, identities, silent) = (logs.clone(), identities.clone(), silent.clone());
+        let group = format!("/aws/lambda/{}", source.function);
+        let judged: Mutex<Option<Judged>> = Mutex::default();
+        Arc::new(move |timestamp_ms, line| {
+            let revision = identities.revision();
+            let mut judged = judged.lock().unwrap_or_else(PoisonError::into_inner);
+            let may_write = match *judged {
+                Some(judged) if judged.lasts(revision, timestamp_ms) => judged.may_write,
+                _ => {
+                    let place = (group.as_str(), source.stream.as_str());
+                    let answer = frontdesk_control::role_may_write_logs(&identities, &logs, LAMBDA, &source.role_arn, place, now());
+                    note(&silent, &source, answer.as_ref().err().map(|error| error.message.as_str()));
+                    *judged = Some(Judged { revision, at_ms: timestamp_ms, may_write: answer.is_ok() });
+                    answer.is_ok()
+                }
+            };
+            drop(judged);
+            if may_write {
+                logs.write(&group, &source.stream, timestamp_ms, line);
+            }
+        })
+    })
+}
+
+/// Whether a function's role may write, as it was found.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    /// The identities' then.
+    revision: u64,
+    /// Unix milliseconds.
+    at_ms: i64,
+    may_write: bool,
+}
+
+impl Judged {
+    /// A refusal is looked at again: the group that the role may not make may have been made since.
+    fn lasts(self, revision: u64, now_ms: i64) -> bool {
+        self.revision == revision && (self.may_write || now_ms < self.at_ms + REFUSAL_MS)
+    }
+}
+
+/// Says once of a function that it leaves no log, until it does again.
+fn note(silent: &Mutex<HashSet<String>>, source: &LogSource, refusal: Option<&str>) {
+    let mut silent = silent.lock().unwrap_or_else(PoisonError::into_inner);
+    let LogSource { function, role_arn, .. } = source;
+    match refusal {
+        None => {
+            silent.remove(function);
+        }
+        Some(reason) if silent.len() < SILENT_MAX && silent.insert(function.clone()) => {
+            tracing::warn!(
+                function,
+                role_arn,
+                reason,
+                "a function leaves no log, as on AWS: attach AWSLambdaBasicExecutionRole to its role, or a policy like it"
+            );
+        }
+        Some(_) => {}
+    }
 }
 
 /// What agents print: `/aws/bedrock-agentcore/runtimes/{runtime id}-{endpoint}`, a stream for each session and day.
@@ -94,9 +161,14 @@ fn group_of(arn: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
+/// Unix milliseconds.
+pub(crate) fn now_ms() -> i64 {
+    i64::try_from(now().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the edge where a line's moment is read")]
-fn now_ms() -> i64 {
-    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
 }
 
 #[cfg(test)]

@@ -78,6 +78,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "File of the access log; `-` is standard output, `off` none. By default `logs/access.log` in the data folder.",
     },
     Setting { path: "access_log.format", help: "`json`, `clf`, or a text with `$context` variables." },
+    Setting { path: "logs.bytes_max", help: "What all log groups together may hold, in bytes; the oldest events go first." },
     Setting {
         path: "alarms.webhook",
         help: "URL that is told of alarms that change state: POST with the JSON that CloudWatch sends to SNS topics.",
@@ -184,6 +185,7 @@ pub(crate) struct Settings {
     pub(crate) seal_key_file: Option<PathBuf>,
     pub(crate) gateway: GatewaySettings,
     pub(crate) access_log: AccessLogSettings,
+    pub(crate) logs: LogSettings,
     pub(crate) alarms: AlarmSettings,
     pub(crate) keys: KeySettings,
     pub(crate) control: ControlSettings,
@@ -234,6 +236,19 @@ pub(crate) enum CacheScopeSetting {
 pub(crate) struct AccessLogSettings {
     pub(crate) path: Option<PathBuf>,
     pub(crate) format: String,
+}
+
+/// The log groups.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogSettings {
+    pub(crate) bytes_max: u64,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        LogSettings { bytes_max: 2 * 1024 * 1024 * 1024 }
+    }
 }
 
 /// Who is told of alarms that change state.
@@ -412,6 +427,7 @@ impl Default for Settings {
             seal_key_file: None,
             gateway: GatewaySettings::default(),
             access_log: AccessLogSettings::default(),
+            logs: LogSettings::default(),
             alarms: AlarmSettings::default(),
             keys: KeySettings::default(),
             control: ControlSettings::default(),

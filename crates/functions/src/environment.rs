@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::client::Start;
-use crate::log::{EnvironmentLog, LogSink, Report, stream_name};
+use crate::log::{EnvironmentLog, LogSinks, LogSource, Report, stream_name};
 use crate::runtime_api::{Job, Outcome, RuntimeApi};
 
 /// How long a start may take. Lambda's ten seconds are for Lambda's machines; a busy laptop needs more for the same imports.
@@ -41,7 +41,7 @@ pub(crate) struct Plan {
     /// What every function may read.
     pub(crate) readable: Arc<[PathBuf]>,
     pub(crate) hidden: Arc<[PathBuf]>,
-    pub(crate) sink: LogSink,
+    pub(crate) sinks: LogSinks,
 }
 
 /// An environment.
@@ -84,8 +84,9 @@ impl Environment {
         let made = tokio::task::spawn_blocking(move || make_private(&made)).await.map_err(std::io::Error::other).flatten();
         made.map_err(|error| format!("failed to make the folder {}: {error}", folder.display()))?;
         let stream = stream_name(&plan.version.version, now());
-        let log = EnvironmentLog::new(plan.function.clone(), stream, plan.sink.clone());
         let configuration = &plan.version.configuration;
+        let source = LogSource { function: plan.function.clone(), role_arn: configuration.role_arn.clone(), stream };
+        let log = EnvironmentLog::open(source, &plan.sinks);
         let heard = log.clone();
         let spec = ChildSpec {
             program: plan.start.program.clone(),

@@ -214,7 +214,7 @@ impl FunctionService {
             isolation: self.place.isolation,
             readable: self.place.readable.clone().into(),
             hidden: self.place.hidden.clone().into(),
-            sink: self.sink.clone(),
+            sinks: self.sinks.clone(),
             version,
         };
         Environment::start(&plan, &self.spawner, self.new_environment_folder()).await

@@ -23,7 +23,7 @@ mod invoke;
 pub use error::FunctionError;
 pub use figures::{FunctionFigures, Running};
 pub use invoke::{InvokeRequest, Invoked, PAYLOAD_BYTES_MAX};
-pub use log::{LogEvent, LogSink};
+pub use log::{LogSink, LogSinks, LogSource};
 pub use name::FunctionName;
 pub use service::{
     CodeChange, ConfigurationChange, FunctionPlace, FunctionService, FunctionView, NewFunction, Permission, RoleCredentials,

@@ -14,21 +14,22 @@ const TAIL_BYTES_MAX: usize = 4096;
 /// `2026/01/31`.
 const DAY: &[BorrowedFormatItem<'_>] = format_description!("[year]/[month]/[day]");
 
-/// One line of a function's log.
+/// Whose log it is: an environment's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogEvent {
+pub struct LogSource {
     /// The function.
     pub function: String,
+    /// The role that it plays, and writes as.
+    pub role_arn: String,
     /// The environment's stream: `{day}/[{version}]{32 hexadecimal digits}`.
     pub stream: String,
-    /// Unix milliseconds.
-    pub timestamp_ms: i64,
-    /// The line, without its end.
-    pub message: String,
 }
 
-/// Where log lines go. It is called where a function's output is read: it must not block.
-pub type LogSink = Arc<dyn Fn(LogEvent) + Send + Sync>;
+/// Finds where the lines of an environment go.
+pub type LogSinks = Arc<dyn Fn(LogSource) -> LogSink + Send + Sync>;
+
+/// Takes a line: its moment in Unix milliseconds, and the line without its end. It is called where a function's output is read: it must not block.
+pub type LogSink = Arc<dyn Fn(i64, &str) + Send + Sync>;
 
 /// The name of a new environment's stream.
 pub(crate) fn stream_name(version: &str, now: OffsetDateTime) -> String {
@@ -39,7 +40,6 @@ pub(crate) fn stream_name(version: &str, now: OffsetDateTime) -> String {
 /// An environment's log: every line goes to the sink, and the last of an invocation are held for its caller.
 #[derive(Clone)]
 pub(crate) struct EnvironmentLog {
-    function: String,
     stream: String,
     sink: LogSink,
     tail: Arc<Mutex<Tail>>,
@@ -52,8 +52,8 @@ struct Tail {
 }
 
 impl EnvironmentLog {
-    pub(crate) fn new(function: String, stream: String, sink: LogSink) -> EnvironmentLog {
-        EnvironmentLog { function, stream, sink, tail: Arc::default() }
+    pub(crate) fn open(source: LogSource, sinks: &LogSinks) -> EnvironmentLog {
+        EnvironmentLog { stream: source.stream.clone(), sink: sinks(source), tail: Arc::default() }
     }
 
     pub(crate) fn stream(&self) -> &str {
@@ -63,8 +63,7 @@ impl EnvironmentLog {
     /// Takes a line.
     pub(crate) fn line(&self, message: &str, now: OffsetDateTime) {
         self.tail().push(message);
-        let timestamp_ms = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        (self.sink)(LogEvent { function: self.function.clone(), stream: self.stream.clone(), timestamp_ms, message: message.to_owned() });
+        (self.sink)(i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX), message);
     }
 
     /// Forgets what came before, for a new invocation's sake.
@@ -139,7 +138,9 @@ mod tests {
 
     #[test]
     fn the_tail_is_the_last_four_kilobytes() {
-        let log = EnvironmentLog::new("f".to_owned(), "s".to_owned(), Arc::new(|_| {}));
+        let source = LogSource { function: "f".to_owned(), role_arn: "r".to_owned(), stream: "s".to_owned() };
+        let sinks: LogSinks = Arc::new(|_| Arc::new(|_, _| {}));
+        let log = EnvironmentLog::open(source, &sinks);
         let now = datetime!(2026-01-31 12:00 UTC);
         log.line("before", now);
         log.begin();

@@ -23,11 +23,12 @@ use crate::client::{Clients, RuntimeKind};
 use crate::code::{CodeFolder, sha256_base64};
 use crate::error::FunctionError;
 use crate::figures::AllFigures;
-use crate::log::LogSink;
+use crate::log::LogSinks;
 use crate::pool::Pools;
 
 pub use change::{CodeChange, ConfigurationChange, NewFunction};
 pub use permissions::Permission;
+use permissions::Permissions;
 
 /// How often idle environments are looked for.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
@@ -81,7 +82,7 @@ pub struct FunctionService {
     pub(crate) clients: Clients,
     pub(crate) pools: Pools,
     pub(crate) roles: RoleCredentials,
-    pub(crate) sink: LogSink,
+    pub(crate) sinks: LogSinks,
     /// The runtime on which functions are carried out, whichever their callers are on.
     pub(crate) tasks: Handle,
     pub(crate) environment: Arc<[(OsString, OsString)]>,
@@ -89,12 +90,25 @@ pub struct FunctionService {
     pub(crate) events: AtomicUsize,
     pub(crate) figures: AllFigures,
     store: Arc<Store>,
-    functions: RwLock<BTreeMap<String, Arc<StoredFunction>>>,
+    functions: RwLock<BTreeMap<String, Known>>,
     /// One change at a time: it is written first, and then seen.
     changing: Mutex<()>,
     /// How many changes have been seen.
     changes: watch::Sender<u64>,
     environments: AtomicU64,
+}
+
+/// A function as it is, and what requests ask of it, read.
+#[derive(Debug, Clone)]
+struct Known {
+    stored: Arc<StoredFunction>,
+    permissions: Arc<Permissions>,
+}
+
+impl Known {
+    fn new(stored: StoredFunction) -> Known {
+        Known { permissions: Arc::new(Permissions::of(&stored.function.policies)), stored: Arc::new(stored) }
+    }
 }
 
 impl std::fmt::Debug for FunctionService {
@@ -113,14 +127,14 @@ impl FunctionService {
         spawner: Spawner,
         place: FunctionPlace,
         roles: RoleCredentials,
-        sink: LogSink,
+        sinks: LogSinks,
     ) -> Result<Arc<FunctionService>, FunctionError> {
         // Those of an earlier host, which has ended.
         let _ = std::fs::remove_dir_all(&place.environments);
         std::fs::create_dir_all(&place.environments)
             .map_err(|error| FunctionError::Failed(format!("failed to make the folder {}: {error}", place.environments.display())))?;
         let functions: BTreeMap<_, _> =
-            store.functions()?.into_iter().map(|stored| (stored.function.name.clone(), Arc::new(stored))).collect();
+            store.functions()?.into_iter().map(|stored| (stored.function.name.clone(), Known::new(stored))).collect();
         let path = place.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone()).unwrap_or_default();
         let service = Arc::new(FunctionService {
             codes: CodeFolder::new(place.code.clone()),
@@ -137,7 +151,7 @@ impl FunctionService {
             spawner,
             place,
             roles,
-            sink,
+            sinks,
             tasks: Handle::current(),
         });
         for stored in service.all() {
@@ -204,12 +218,15 @@ impl FunctionService {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<StoredFunction>> {
-        self.functions.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.functions.read().unwrap_or_else(PoisonError::into_inner).values().map(|known| known.stored.clone()).collect()
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<Arc<StoredFunction>, FunctionError> {
-        let found = self.functions.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        found.ok_or_else(|| FunctionError::no_function(&self.arn(name, None)))
+        self.known(name).map(|known| known.stored).ok_or_else(|| FunctionError::no_function(&self.arn(name, None)))
+    }
+
+    fn known(&self, name: &str) -> Option<Known> {
+        self.functions.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// The version that a qualifier leads to.
@@ -252,7 +269,7 @@ impl FunctionService {
     fn write(&self, stored: StoredFunction) -> Result<(), FunctionError> {
         self.store.put_function(&stored)?;
         let name = stored.function.name.clone();
-        self.functions.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(stored));
+        self.functions.write().unwrap_or_else(PoisonError::into_inner).insert(name, Known::new(stored));
         self.changes.send_modify(|changes| *changes += 1);
         Ok(())
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use frontdesk_aws::Credentials;
 use frontdesk_functions::{
-    CodeChange, ConfigurationChange, FunctionError, FunctionName, FunctionPlace, FunctionService, InvokeRequest, Invoked, LogEvent,
-    NewFunction, Permission,
+    CodeChange, ConfigurationChange, FunctionError, FunctionName, FunctionPlace, FunctionService, InvokeRequest, Invoked, LogSinks,
+    LogSource, NewFunction, Permission,
 };
 use frontdesk_process::Spawner;
 use frontdesk_store::{FunctionConfiguration, FunctionState, FunctionVersion, IsolationLevel, LastUpdate, SealKey, Store};
@@ -24,7 +24,7 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/of-function";
 
 struct Host {
     service: Arc<FunctionService>,
-    log: Arc<Mutex<Vec<LogEvent>>>,
+    log: Arc<Mutex<Vec<(LogSource, String)>>>,
     logged: Arc<Notify>,
 }
 
@@ -48,14 +48,17 @@ impl Host {
         let roles = Arc::new(|role: &str, function: &str| {
             Some(Credentials::new(format!("ASIA-{function}"), "a-secret").with_session_token(format!("token of {role}")))
         });
-        let log: Arc<Mutex<Vec<LogEvent>>> = Arc::default();
+        let log: Arc<Mutex<Vec<(LogSource, String)>>> = Arc::default();
         let logged = Arc::new(Notify::new());
         let (heard, notify) = (log.clone(), logged.clone());
-        let sink = Arc::new(move |event| {
-            heard.lock().unwrap().push(event);
-            notify.notify_one();
+        let sinks: LogSinks = Arc::new(move |source: LogSource| {
+            let (heard, notify) = (heard.clone(), notify.clone());
+            Arc::new(move |_, line| {
+                heard.lock().unwrap().push((source.clone(), line.to_owned()));
+                notify.notify_one();
+            })
         });
-        let service = FunctionService::open(store, Spawner::start().unwrap(), place, roles, sink).unwrap();
+        let service = FunctionService::open(store, Spawner::start().unwrap(), place, roles, sinks).unwrap();
         Host { service, log, logged }
     }
 
@@ -111,7 +114,7 @@ impl Host {
     }
 
     fn lines(&self) -> Vec<String> {
-        self.log.lock().unwrap().iter().map(|event| event.message.clone()).collect()
+        self.log.lock().unwrap().iter().map(|(_, line)| line.clone()).collect()
     }
 }
 
@@ -205,9 +208,9 @@ async fn a_function_finds_what_lambda_gives_it() {
     assert!(first.log_tail.contains("Init Duration") && first.log_tail.starts_with("starting\n"), "{}", first.log_tail);
     let lines = host.lines();
     assert_eq!(lines.iter().filter(|line| line.starts_with("REPORT")).count(), 2, "{lines:?}");
-    let event = host.log.lock().unwrap()[0].clone();
-    assert_eq!(event.function, "teller");
-    assert!(event.stream.contains("/[$LATEST]"), "{event:?}");
+    let (source, _) = host.log.lock().unwrap()[0].clone();
+    assert_eq!((source.function.as_str(), source.role_arn.as_str()), ("teller", ROLE));
+    assert!(source.stream.contains("/[$LATEST]"), "{source:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

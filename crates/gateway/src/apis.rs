@@ -5,6 +5,7 @@
 
 pub mod agent_api;
 pub mod edit;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,8 @@ use crate::key;
 use crate::metrics::Metrics;
 use crate::route::{Deployed, RouteMaker, RouteTable};
 use crate::stage_logs::StageLogs;
+
+pub(crate) use trial::TriedMethod;
 
 /// API Gateway's bound on the APIs of an account and region.
 const APIS_MAX: usize = 600;

@@ -26,7 +26,7 @@ use body::RequestBodies;
 use http::{HttpBackend, HttpClients, Way};
 use lambda::LambdaBackend;
 
-pub(crate) use facts::Facts;
+pub(crate) use facts::{Facts, query_pairs};
 #[cfg(any(test, fuzzing))]
 pub(crate) use http::Target as HttpTarget;
 pub use mapping::{InvalidMapping, Source};
@@ -40,6 +40,7 @@ pub use template::{Template, UnsupportedTemplate};
 pub struct CompileError(pub(crate) String);
 
 /// Whatever methods can have behind them: functions by ARN, other servers through pools of connections.
+#[derive(Clone)]
 pub struct Backends {
     functions: HashMap<String, Arc<dyn Integration>>,
     lambda: Option<Arc<dyn Integration>>,

@@ -50,5 +50,5 @@ pub use keys::{ActorUsage, CreatedKey, KeyService, KeyServiceError, KeyUsage, Ke
 pub use lease::{LeaseDesk, OnOutage};
 pub use listener::{ConnectionError, Lingering, Listener, ListenerLimits, ListenerThreads, Protocols, run};
 pub use refused::discard_refused;
-pub use serve::{Gateway, GatewayLimits, Observers};
+pub use serve::{Gateway, GatewayLimits, Observers, Trial, Tried};
 pub use usage::UsageWriter;

@@ -132,7 +132,7 @@ pub struct NoRoute {
 }
 
 /// What routes are made with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RouteMaker {
     pub(crate) metrics: Metrics,
     pub(crate) backends: Backends,
@@ -158,7 +158,8 @@ impl RouteMaker {
         RouteTable { by_api: apis.into_iter().map(routes).collect(), seeded: self.seeded.clone() }
     }
 
-    fn stage(&self, api_name: &str, stage: Stage, deployment: Deployment) -> StageRoutes {
+    /// The routes of one stage.
+    pub(crate) fn stage(&self, api_name: &str, stage: Stage, deployment: Deployment) -> StageRoutes {
         let own_answers = OwnAnswers::compile(&deployment.gateway_responses).unwrap_or_else(|error| {
             tracing::error!(api_id = stage.api_id, stage = stage.name, %error, "gateway responses cannot be served");
             OwnAnswers::default()
@@ -241,6 +242,13 @@ fn settings_of(stage: &Stage, names: &RouteNames) -> MethodSettings {
         cache_ttl_s: own.cache_ttl_s.or(all.cache_ttl_s),
         // The others are kept for their owner and change nothing here.
         ..MethodSettings::default()
+    }
+}
+
+impl StageRoutes {
+    /// The method that a path leads to, by the verb that it is declared with.
+    pub(crate) fn entry_of(&self, path: &str, verb: &str) -> Option<Arc<RouteEntry>> {
+        self.resources.find(path)?.0.get(verb).cloned()
     }
 }
 

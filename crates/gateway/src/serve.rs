@@ -1,5 +1,7 @@
 //! One request through the gateway, from the first byte to the last header.
 
+mod trial;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -35,6 +37,8 @@ use crate::route::{Route, RouteEntry, StageFacts};
 use crate::strangers::Strangers;
 use crate::throttle::TokenBucket;
 use frontdesk_trace::Trace;
+
+pub use trial::{Trial, Tried};
 
 /// Headers that API Gateway keeps from an integration, because they speak of the connection and not of the request.
 const DROPPED_REQUEST_HEADERS: [HeaderName; 10] = [

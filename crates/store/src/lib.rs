@@ -37,7 +37,8 @@ pub use functions::{
 };
 pub use iam::{Identity, IdentityChange, IdentityKind, KeyUse, ManagedPolicy, PolicyVersion, RoleTerms, StoredIdentities, UserAccessKey};
 pub use logs::{
-    EVENT_OVERHEAD_BYTES, EventRange, LogGroup, LogStore, LogStream, MetricFilter, MetricTransformation, NewEvent, Position, StoredEvent,
+    EVENT_OVERHEAD_BYTES, EventPage, EventRange, LogGroup, LogStore, LogStream, MetricFilter, MetricTransformation, NewEvent, Position,
+    StoredEvent,
 };
 pub use metrics::{KnownSeries, MetricPoint};
 pub use rest_apis::{

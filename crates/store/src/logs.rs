@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::StoreError;
 
-pub use events::{EVENT_OVERHEAD_BYTES, EventRange, NewEvent, Position, StoredEvent};
+pub use events::{EVENT_OVERHEAD_BYTES, EventPage, EventRange, NewEvent, Position, StoredEvent};
 pub use groups::{LogGroup, LogStream};
 
 const SCHEMA: &str = include_str!("logs/schema.sql");

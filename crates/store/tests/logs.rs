@@ -1,6 +1,6 @@
 //! Logs at rest: what is written is found again by time, also by whoever opens the database next, and goes when it is too old or too much.
 
-use frontdesk_store::{EventRange, LogGroup, LogStore, MetricFilter, MetricTransformation, NewEvent, Position, StoreError};
+use frontdesk_store::{EventRange, LogGroup, LogStore, MetricFilter, MetricTransformation, NewEvent, StoreError, StoredEvent};
 
 fn event(group: &str, stream: &str, timestamp_ms: i64, message: &str) -> NewEvent {
     NewEvent { group: group.to_owned(), stream: stream.to_owned(), timestamp_ms, message: message.to_owned() }
@@ -12,15 +12,15 @@ fn all_of(group: &str) -> EventRange {
         streams: None,
         from_ms: 0,
         until_ms: i64::MAX,
-        after: Position::BEGINNING,
-        before: Position::END,
         is_backward: false,
+        beyond: None,
         limit: 100,
+        bytes_max: usize::MAX,
     }
 }
 
 fn check(store: &LogStore, range: &EventRange, expected: &[&str]) {
-    let found: Vec<_> = store.log_events(range).unwrap().into_iter().map(|event| event.message).collect();
+    let found: Vec<_> = store.log_events(range).unwrap().events.into_iter().map(|event| event.message).collect();
     assert_eq!(found, expected, "{range:?}");
 }
 
@@ -42,15 +42,52 @@ fn events_are_found_by_stream_time_and_place() {
     check(&store, &EventRange { streams: Some(vec!["a".to_owned(), "b".to_owned()]), limit: 1, ..all_of("g") }, &["one"]);
     check(&store, &EventRange { streams: Some(vec!["nobody".to_owned()]), ..all_of("g") }, &[]);
     check(&store, &all_of("nobody"), &[]);
-    let second = store.log_events(&all_of("g")).unwrap()[1].position();
-    check(&store, &EventRange { after: second, ..all_of("g") }, &["two more", "three"]);
-    check(&store, &EventRange { before: second, is_backward: true, ..all_of("g") }, &["one"]);
+    let second = store.log_events(&all_of("g")).unwrap().events[1].position();
+    check(&store, &EventRange { beyond: Some(second), ..all_of("g") }, &["two more", "three"]);
+    check(&store, &EventRange { beyond: Some(second), is_backward: true, ..all_of("g") }, &["one"]);
 
     let streams = store.log_streams("g").unwrap();
     let told: Vec<_> =
         streams.iter().map(|stream| (stream.name.as_str(), stream.first_event_ms, stream.last_event_ms, stream.last_ingested_ms)).collect();
     assert_eq!(told, [("a", Some(20), Some(30), Some(100)), ("b", Some(10), Some(20), Some(200))]);
     assert_eq!(store.log_group("g").unwrap().unwrap().stored_bytes, 4 * 26 + "three one two two more".len() as u64 - 3);
+}
+
+#[test]
+fn a_page_ends_at_its_limits_and_says_whether_there_is_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LogStore::open(&folder.path().join("logs.db")).unwrap();
+    let events: Vec<_> = (0..10).map(|number| event("g", "a", number / 4, &format!("event {number}"))).collect();
+    store.append_log_events(&events, 0).unwrap();
+    // Each weighs 33 bytes.
+    let check = |range: EventRange, expected: (usize, bool)| {
+        let page = store.log_events(&range).unwrap();
+        assert_eq!((page.events.len(), page.has_more), expected, "{range:?}");
+    };
+    check(all_of("g"), (10, false));
+    check(EventRange { limit: 10, ..all_of("g") }, (10, false));
+    check(EventRange { limit: 9, ..all_of("g") }, (9, true));
+    check(EventRange { bytes_max: 330, ..all_of("g") }, (10, false));
+    check(EventRange { bytes_max: 329, ..all_of("g") }, (9, true));
+    check(EventRange { bytes_max: 1, ..all_of("g") }, (1, true));
+    check(EventRange { streams: Some(vec!["a".to_owned()]), bytes_max: 99, is_backward: true, ..all_of("g") }, (3, true));
+    // Page by page backward, although several events share a moment.
+    let (mut beyond, mut seen) = (None, Vec::new());
+    loop {
+        let page = store.log_events(&EventRange { beyond, limit: 3, is_backward: true, ..all_of("g") }).unwrap();
+        seen.extend(page.events.iter().map(|event| event.message.clone()));
+        beyond = page.events.last().map(StoredEvent::position);
+        if !page.has_more {
+            break;
+        }
+    }
+    let place = store.log_events(&EventRange { limit: 6, ..all_of("g") }).unwrap().events[5].position();
+    check(EventRange { beyond: Some(place), ..all_of("g") }, (4, false));
+    check(EventRange { beyond: Some(place), until_ms: 1, ..all_of("g") }, (0, false));
+    check(EventRange { beyond: Some(place), from_ms: 1, is_backward: true, ..all_of("g") }, (1, false));
+    check(EventRange { beyond: Some(place), limit: 2, ..all_of("g") }, (2, true));
+    let expected: Vec<_> = events.into_iter().rev().map(|event| event.message).collect();
+    assert_eq!(seen, expected);
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl PatchBench {
         let apis =
             ApiService::open(store.clone(), account, API_ID.to_owned(), backends, cache, logs, metrics).expect("the database is new");
         let keys = KeyService::open(store.clone(), true, None, NOW_UNIX).expect("the database is new");
-        let rooms = Rooms { apis: Arc::new(apis), keys: Arc::new(keys), identities: None };
+        let rooms = Rooms { apis: Arc::new(apis), keys: Arc::new(keys), identities: None, gateway: None };
         let proxy_arn = "arn:aws:lambda:us-east-1:000000000000:function:proxy".to_owned();
         let seed = AgentApi { id: API_ID.to_owned(), stage: "prod".to_owned(), proxy_arn, cache_ttl_s: 0, stream_timeout_ms: 29_000 };
         rooms.apis.put_agent_api(&seed, NOW_UNIX).expect("the API is sound");

@@ -104,7 +104,8 @@ impl IdentityService {
         self.begin_role_session(role, wanted, ROLE_SESSION_S, now_unix)
     }
 
-    /// Whether a service of the host's, such as `apigateway.amazonaws.com`, may do something in a role's name: the role must trust it, and its policies allow the action.
+    /// Whether a service of the host's, such as `apigateway.amazonaws.com`, may do something in a role's name: the role must trust it, and its policies allow the action on
+    /// the resource, which may be known by several names.
     ///
     /// # Errors
     /// AccessDenied, AccessDeniedException.
@@ -113,14 +114,14 @@ impl IdentityService {
         (service, session_name): (&str, &str),
         role_arn: &str,
         action: &str,
-        resource: &str,
+        resources: &[&str],
         now: OffsetDateTime,
     ) -> Result<(), ServiceError> {
         let TemporaryCredentials { credentials, .. } =
             self.assume_role_for_service(service, role_arn, session_name, now.unix_timestamp())?;
         let claimed = self.claimed(&credentials.access_key_id, credentials.session_token.as_ref().map(SecretKey::expose));
         let claimed = claimed.ok_or_else(|| ServiceError::internal_server("a session that was begun this moment is unknown"))?;
-        self.principal(claimed, Context::new(), now)?.authorize(action, &[resource])
+        self.principal(claimed, Context::new(), now)?.authorize(action, resources)
     }
 
     /// Whether there is such a role, and it trusts a service.

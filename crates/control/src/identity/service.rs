@@ -1,6 +1,7 @@
 //! The identities as the rest of the host uses them: finding who signed, and changing who there is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -55,6 +56,8 @@ pub struct IdentityService {
     pub(super) store: Arc<Store>,
     account: String,
     directory: ArcSwap<Directory>,
+    /// How often the directory was replaced.
+    revision: AtomicU64,
     /// One change at a time: each begins with what the one before left.
     writing: Mutex<()>,
     /// Credentials that are not IAM's to change: the root's, and those of the host's parts.
@@ -126,6 +129,7 @@ impl IdentityService {
             store,
             account: account.to_owned(),
             directory: ArcSwap::from_pointee(directory),
+            revision: AtomicU64::new(0),
             writing: Mutex::new(()),
             fixed,
         })
@@ -134,6 +138,12 @@ impl IdentityService {
     /// Twelve digits.
     pub(crate) fn account(&self) -> &str {
         &self.account
+    }
+
+    /// A number that is another one once anybody's policies have changed.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     /// The account as it is now.
@@ -153,6 +163,7 @@ impl IdentityService {
         if !changes.is_empty() {
             self.store.change_identities(&changes)?;
             self.directory.store(Arc::new(directory));
+            self.revision.fetch_add(1, Ordering::Release);
         }
         Ok(done)
     }

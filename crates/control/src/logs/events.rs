@@ -136,21 +136,13 @@ pub(super) fn get(call: &Call, service: &LogService) -> Answer {
     };
     let range = EventRange {
         streams: Some(vec![stream]),
-        until_ms: call.member("endTime")?.unwrap_or(i64::MAX),
-        after: place.filter(|(is_forward, _)| *is_forward).map_or(Position::BEGINNING, |(_, place)| place),
-        before: place.filter(|(is_forward, _)| !*is_forward).map_or(Position::END, |(_, place)| place),
+        until_ms: moment(call, "endTime")?.unwrap_or(i64::MAX),
         is_backward: !is_forward,
+        beyond: place.map(|(_, place)| place),
         limit,
         ..whole(call, &group)?
     };
-    let mut events = service.store.log_events(&range).map_err(|error| of_store(error, "log event"))?;
-    let mut bytes = 0;
-    let fitting = events.iter().take_while(|event| {
-        bytes += event.message.len() + EVENT_OVERHEAD_BYTES;
-        bytes <= PAGE_BYTES_MAX
-    });
-    let fitting = fitting.count().max(1);
-    events.truncate(fitting);
+    let mut events = service.store.log_events(&range).map_err(|error| of_store(error, "log event"))?.events;
     if range.is_backward {
         events.reverse();
     }
@@ -164,9 +156,19 @@ pub(super) fn get(call: &Call, service: &LogService) -> Answer {
     Ok(json!({ "events": documents, "nextForwardToken": written_place('f', last), "nextBackwardToken": written_place('b', first) }))
 }
 
+/// A moment of the call's, in Unix milliseconds.
+fn moment(call: &Call, member: &str) -> Result<Option<i64>, ServiceError> {
+    match call.member::<i64>(member)? {
+        Some(moment) if moment < 0 => Err(invalid(format!(
+            "1 validation error detected: Value '{moment}' at '{member}' failed to satisfy constraint: Member must have value greater than or equal to 0"
+        ))),
+        moment => Ok(moment),
+    }
+}
+
 /// The events of a group that the call's moments leave, forward and without an end.
 fn whole(call: &Call, group: &frontdesk_store::LogGroup) -> Result<EventRange, ServiceError> {
-    let begin = call.member("startTime")?.unwrap_or(0);
+    let begin = moment(call, "startTime")?.unwrap_or(0);
     // What is too old is not shown, whether it has been deleted yet or not.
     let kept = group.retention_days.map_or(0, |days| call.now_ms - i64::from(days) * DAY_MS);
     Ok(EventRange {
@@ -174,10 +176,10 @@ fn whole(call: &Call, group: &frontdesk_store::LogGroup) -> Result<EventRange, S
         streams: None,
         from_ms: kept.max(begin),
         until_ms: i64::MAX,
-        after: Position::BEGINNING,
-        before: Position::END,
         is_backward: false,
+        beyond: None,
         limit: PAGE_EVENTS_MAX,
+        bytes_max: PAGE_BYTES_MAX,
     })
 }
 
@@ -192,16 +194,16 @@ pub(super) fn filter(call: &Call, service: &LogService) -> Answer {
     let mut range = EventRange {
         streams: streams(call, service, &group.name)?,
         // An event of the last moment still belongs to what is asked for, other than with GetLogEvents.
-        until_ms: call.member::<i64>("endTime")?.map_or(i64::MAX, |end| end.saturating_add(1)),
-        after: place.map_or(Position::BEGINNING, |(_, place)| place),
+        until_ms: moment(call, "endTime")?.map_or(i64::MAX, |end| end.saturating_add(1)),
+        beyond: place.map(|(_, place)| place),
         limit: SEARCH_STEP,
         ..whole(call, &group)?
     };
     let (mut found, mut bytes, mut searched) = (Vec::new(), 0, 0);
     let has_more = 'search: loop {
-        let events = service.store.log_events(&range).map_err(|error| of_store(error, "log event"))?;
-        let is_end = events.len() < SEARCH_STEP;
-        for event in events {
+        let page = service.store.log_events(&range).map_err(|error| of_store(error, "log event"))?;
+        searched += page.events.len();
+        for event in page.events {
             if pattern.matches(&event.message) {
                 bytes += event.message.len() + EVENT_OVERHEAD_BYTES;
                 if found.len() == limit || (bytes > PAGE_BYTES_MAX && !found.is_empty()) {
@@ -209,14 +211,13 @@ pub(super) fn filter(call: &Call, service: &LogService) -> Answer {
                 }
                 found.push(document(&event));
             }
-            range.after = event.position();
+            range.beyond = Some(event.position());
         }
-        searched += SEARCH_STEP;
-        if is_end || searched >= SEARCH_EVENTS_MAX {
-            break !is_end;
+        if !page.has_more || searched >= SEARCH_EVENTS_MAX {
+            break page.has_more;
         }
     };
-    let next = has_more.then(|| written_place('f', range.after));
+    let next = range.beyond.filter(|_| has_more).map(|place| written_place('f', place));
     Ok(without_nulls(json!({ "events": found, "searchedLogStreams": [], "nextToken": next })))
 }
 

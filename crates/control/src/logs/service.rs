@@ -1,15 +1,15 @@
 //! The logs as the rest of the host uses them: lines come from functions, sessions and stages and are written behind their backs; who asks for events reads them here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use frontdesk_store::{EVENT_OVERHEAD_BYTES, LogStore, MetricFilter, NewEvent, StoreError};
-use serde_json::Value;
+use frontdesk_store::{EVENT_OVERHEAD_BYTES, LogStore, NewEvent, StoreError};
 
-use super::pattern::{InvalidPattern, Pattern, Selector, document};
+use super::counting::{Filter, LogMetrics};
+use super::tails::Tails;
 use crate::timestamp::unix_ms;
 
 /// Lines that wait to be written; more are lost, for no function and no caller waits for the disk.
@@ -24,46 +24,27 @@ const REST: Duration = Duration::from_millis(50);
 const TIDY_INTERVAL_MS: i64 = 10_000;
 /// Deletions in one go, each in a transaction of its own; the rest waits for the next time.
 const TIDY_ROUNDS_MAX: usize = 50;
-/// What all events together may weigh, in bytes: the oldest go first.
-const EVENTS_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// CloudWatch Logs' bound on an event with its overhead, in bytes.
 pub(super) const EVENT_BYTES_MAX: usize = 1_048_576;
 
-/// A value that a metric filter found in an event.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LogMetric<'a> {
-    /// The metric's namespace.
-    pub namespace: &'a str,
-    /// Its name.
-    pub name: &'a str,
-    /// The value.
-    pub value: f64,
-    /// Its unit, in CloudWatch's words.
-    pub unit: Option<&'a str>,
-    /// Dimensions, by name.
-    pub dimensions: BTreeMap<&'a str, String>,
-    /// The event's moment; Unix milliseconds.
-    pub timestamp_ms: i64,
-}
-
-/// Takes what metric filters find.
-pub trait LogMetrics: Send + Sync + 'static {
-    /// Takes one value. It is called where events are written: it must not block for long.
-    fn record(&self, metric: LogMetric<'_>);
-}
-
-/// For a host that keeps no metrics: filters are kept, and what they find is forgotten.
-impl LogMetrics for () {
-    fn record(&self, _: LogMetric<'_>) {}
+/// Whose the logs are, and how many may be kept.
+#[derive(Debug, Clone)]
+pub struct LogPlace {
+    /// The region in their ARNs.
+    pub region: String,
+    /// The account in their ARNs.
+    pub account_id: String,
+    /// What all events together may weigh, in bytes, as CloudWatch Logs weighs them: the oldest go first.
+    pub bytes_max: u64,
 }
 
 /// The logs.
 pub struct LogService {
     pub(super) store: Arc<LogStore>,
-    pub(super) region: String,
-    pub(super) account_id: String,
+    pub(super) tails: Tails,
+    place: LogPlace,
     metrics: Arc<dyn LogMetrics>,
-    filters: RwLock<HashMap<String, Arc<[Filter]>>>,
+    filters: RwLock<HashMap<String, Vec<Arc<Filter>>>>,
     tasks: SyncSender<Task>,
     waiting_bytes: Arc<AtomicUsize>,
     lost: AtomicU64,
@@ -88,15 +69,14 @@ impl LogService {
     /// [`StoreError`], and the system's for a thread that cannot be started.
     pub fn open(
         store: LogStore,
-        region: String,
-        account_id: String,
+        place: LogPlace,
         metrics: Arc<dyn LogMetrics>,
     ) -> Result<Arc<LogService>, Box<dyn std::error::Error + Send + Sync>> {
         let (tasks, to_do) = sync_channel(QUEUE_LINES_MAX);
         let service = Arc::new(LogService {
             store: Arc::new(store),
-            region,
-            account_id,
+            tails: Tails::default(),
+            place,
             metrics,
             filters: RwLock::default(),
             tasks,
@@ -152,10 +132,16 @@ impl LogService {
         }
     }
 
+    /// Ends the sessions of those who look on, within a second: a host that ends waits for its answers.
+    pub fn end_tails(&self) {
+        self.tails.end();
+    }
+
     /// Writes events now, and tells the metric filters. Blocks on the database.
     pub(super) fn put(&self, events: &[NewEvent], now_ms: i64) -> Result<(), StoreError> {
         self.store.append_log_events(events, now_ms)?;
-        self.count(events);
+        self.count(events, now_ms);
+        self.tails.tell(events, now_ms);
         Ok(())
     }
 
@@ -173,7 +159,7 @@ impl LogService {
     /// Deletes what is too old or too much.
     fn tidy(&self, now_ms: i64) -> Result<(), StoreError> {
         for _ in 0..TIDY_ROUNDS_MAX {
-            let deleted = self.store.delete_expired_log_events(now_ms)? + self.store.delete_oldest_log_events(EVENTS_BYTES_MAX)?;
+            let deleted = self.store.delete_expired_log_events(now_ms)? + self.store.delete_oldest_log_events(self.place.bytes_max)?;
             if deleted == 0 {
                 break;
             }
@@ -181,22 +167,32 @@ impl LogService {
         Ok(())
     }
 
-    /// Reads the metric filters again, after a change of them.
+    /// Reads the metric filters again, after a change of them. Those that are as they were go on counting their minute.
     pub(super) fn read_filters(&self) -> Result<(), StoreError> {
-        let mut filters: HashMap<String, Vec<Filter>> = HashMap::new();
+        let mut held = self.filters.write().unwrap_or_else(PoisonError::into_inner);
+        let mut filters: HashMap<String, Vec<Arc<Filter>>> = HashMap::new();
         for (group, filter) in self.store.metric_filters()? {
+            if let Some(known) = held.get(&group).and_then(|filters| filters.iter().find(|known| known.is(&filter))) {
+                filters.entry(group).or_default().push(known.clone());
+                continue;
+            }
             match Filter::compile(filter) {
-                Ok(filter) => filters.entry(group).or_default().push(filter),
+                Ok(filter) => filters.entry(group).or_default().push(Arc::new(filter)),
                 // One was checked when it was put; another version may have read it otherwise.
                 Err(error) => tracing::error!(group, %error, "a metric filter cannot be used"),
             }
         }
-        let filters = filters.into_iter().map(|(group, filters)| (group, filters.into())).collect();
-        *self.filters.write().unwrap_or_else(PoisonError::into_inner) = filters;
+        *held = filters;
         Ok(())
     }
 
-    fn count(&self, events: &[NewEvent]) {
+    /// Has the metric filters count their default for minutes that are over. Whoever reads metrics asks for it before.
+    pub fn close_minutes(&self, now_ms: i64) {
+        let filters = self.filters.read().unwrap_or_else(PoisonError::into_inner);
+        filters.values().flatten().for_each(|filter| filter.close_minute(now_ms, &*self.metrics));
+    }
+
+    fn count(&self, events: &[NewEvent], now_ms: i64) {
         let filters = self.filters.read().unwrap_or_else(PoisonError::into_inner);
         if filters.is_empty() {
             return;
@@ -207,78 +203,16 @@ impl LogService {
         }
         for (group, events) in by_group {
             for filter in filters.get(group).into_iter().flat_map(|filters| filters.iter()) {
-                filter.count(&events, &*self.metrics);
+                filter.count(&events, now_ms, &*self.metrics);
             }
         }
     }
 
     /// The ARN of a group, as policies name it.
     pub(super) fn arn(&self, group: &str) -> String {
-        format!("arn:aws:logs:{}:{}:log-group:{group}", self.region, self.account_id)
+        let LogPlace { region, account_id, .. } = &self.place;
+        format!("arn:aws:logs:{region}:{account_id}:log-group:{group}")
     }
-}
-
-/// A metric filter, read once.
-struct Filter {
-    filter: MetricFilter,
-    pattern: Pattern,
-}
-
-impl Filter {
-    fn compile(filter: MetricFilter) -> Result<Filter, InvalidPattern> {
-        let pattern = Pattern::parse(&filter.pattern)?;
-        Ok(Filter { filter, pattern })
-    }
-
-    /// Hands over what is found; where nothing is, the default once for all the events.
-    fn count(&self, events: &[&NewEvent], metrics: &dyn LogMetrics) {
-        let matching: Vec<_> = events.iter().filter(|event| self.pattern.matches(&event.message)).collect();
-        for transformation in &self.filter.transformations {
-            let metric = |value, dimensions, timestamp_ms| LogMetric {
-                namespace: &transformation.metric_namespace,
-                name: &transformation.metric_name,
-                value,
-                unit: transformation.unit.as_deref(),
-                dimensions,
-                timestamp_ms,
-            };
-            if let (Some(value), Some(last), true) = (transformation.default_value, events.last(), matching.is_empty()) {
-                metrics.record(metric(value, BTreeMap::new(), last.timestamp_ms));
-            }
-            for event in &matching {
-                let document = document(&event.message);
-                let Some(value) = number(&transformation.metric_value, document.as_ref()) else { continue };
-                let dimensions = transformation.dimensions.iter().filter_map(|(name, place)| {
-                    let found = text(place, document.as_ref())?;
-                    Some((name.as_str(), found))
-                });
-                metrics.record(metric(value, dimensions.collect(), event.timestamp_ms));
-            }
-        }
-    }
-}
-
-/// A metric's value: a number as it is, or what stands at a place of the event.
-fn number(value: &str, document: Option<&Value>) -> Option<f64> {
-    if let Ok(number) = value.parse() {
-        return Some(number);
-    }
-    match first(value, document?)? {
-        Value::String(text) => text.parse().ok(),
-        other => other.as_f64(),
-    }
-}
-
-fn text(place: &str, document: Option<&Value>) -> Option<String> {
-    match first(place, document?)? {
-        Value::String(text) => Some(text.clone()),
-        other @ (Value::Number(_) | Value::Bool(_)) => Some(other.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-fn first<'v>(place: &str, document: &'v Value) -> Option<&'v Value> {
-    Selector::parse(place).ok()?.found(document).into_iter().next()
 }
 
 fn weight(event: &NewEvent) -> usize {
@@ -323,8 +257,9 @@ fn now_ms() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counting::LogMetric;
     use super::*;
-    use frontdesk_store::{EventRange, MetricTransformation, Position};
+    use frontdesk_store::{EventRange, MetricFilter, MetricTransformation};
     use std::sync::Mutex;
 
     #[derive(Default)]
@@ -342,21 +277,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = LogStore::open(&folder.path().join("logs.db")).unwrap();
         let recorded = Arc::new(Recorded::default());
-        let service = LogService::open(store, "us-east-1".to_owned(), "0".to_owned(), recorded.clone()).unwrap();
+        let place = LogPlace { region: "us-east-1".to_owned(), account_id: "0".to_owned(), bytes_max: u64::MAX };
+        let service = LogService::open(store, place, recorded.clone()).unwrap();
         service.write("g", "s", 1, "before the filter");
         service.flush();
-        let transformation = |value: &str, default_value, dimensions: &[(&str, &str)]| MetricTransformation {
-            metric_name: value.to_owned(),
+        let transformation = MetricTransformation {
+            metric_name: "Slow".to_owned(),
             metric_namespace: "Desk".to_owned(),
-            metric_value: value.to_owned(),
-            default_value,
-            dimensions: dimensions.iter().map(|(name, place)| ((*name).to_owned(), (*place).to_owned())).collect(),
+            metric_value: "$.ms".to_owned(),
+            default_value: None,
+            dimensions: [("Path".to_owned(), "$.path".to_owned())].into(),
             unit: None,
         };
         let filter = MetricFilter {
             name: "f".to_owned(),
             pattern: "{ $.ms > 10 }".to_owned(),
-            transformations: vec![transformation("1", Some(0.0), &[]), transformation("$.ms", None, &[("Path", "$.path")])],
+            transformations: vec![transformation],
             created_at_ms: 0,
         };
         service.store.put_metric_filter("g", &filter).unwrap();
@@ -364,8 +300,6 @@ mod tests {
         for (timestamp_ms, line) in [(2, r#"{"ms": 20, "path": "/a"}"#), (3, r#"{"ms": 5, "path": "/a"}"#), (4, "")] {
             service.write("g", "s", timestamp_ms, line);
         }
-        service.flush();
-        service.write("g", "s", 5, "none");
         service.write("elsewhere", "s", 5, r#"{"ms": 20}"#);
         service.flush();
         let range = EventRange {
@@ -373,17 +307,67 @@ mod tests {
             streams: None,
             from_ms: 0,
             until_ms: i64::MAX,
-            after: Position::BEGINNING,
-            before: Position::END,
             is_backward: false,
+            beyond: None,
             limit: 10,
+            bytes_max: usize::MAX,
         };
-        let moments: Vec<_> = service.store.log_events(&range).unwrap().iter().map(|event| event.timestamp_ms).collect();
-        assert_eq!((moments, service.lost()), (vec![1, 2, 3, 5], 0));
-        // The two lines may have been written in one batch or in two.
-        let told = recorded.0.lock().unwrap();
-        let found: Vec<_> = told.iter().filter(|line| !line.starts_with("Desk/1 0 ")).collect();
-        assert_eq!(found, ["Desk/1 1 {} 2", r#"Desk/$.ms 20 {"Path": "/a"} 2"#]);
-        assert!(told.last().is_some_and(|line| line == "Desk/1 0 {} 5"), "{told:?}");
+        let moments: Vec<_> = service.store.log_events(&range).unwrap().events.iter().map(|event| event.timestamp_ms).collect();
+        assert_eq!((moments, service.lost()), (vec![1, 2, 3], 0));
+        assert_eq!(*recorded.0.lock().unwrap(), [r#"Desk/Slow 20 {"Path": "/a"} 2"#]);
+    }
+
+    /// CloudWatch Logs' rule: a minute in which events came and none matched has the default, once, and no other minute.
+    #[test]
+    fn the_default_counts_once_for_a_minute_without_a_match() {
+        const MINUTE: i64 = 60_000;
+        let folder = tempfile::tempdir().unwrap();
+        let store = LogStore::open(&folder.path().join("logs.db")).unwrap();
+        let recorded = Arc::new(Recorded::default());
+        let place = LogPlace { region: "us-east-1".to_owned(), account_id: "0".to_owned(), bytes_max: u64::MAX };
+        let service = LogService::open(store, place, recorded.clone()).unwrap();
+        let put = |at_ms: i64, message: &str| {
+            let event = NewEvent { group: "g".to_owned(), stream: "s".to_owned(), timestamp_ms: at_ms, message: message.to_owned() };
+            service.put(&[event], at_ms).unwrap();
+        };
+        put(0, "first: the group must be there");
+        let transformation = MetricTransformation {
+            metric_name: "Errors".to_owned(),
+            metric_namespace: "Desk".to_owned(),
+            metric_value: "1".to_owned(),
+            default_value: Some(0.0),
+            dimensions: [].into(),
+            unit: None,
+        };
+        let filter =
+            MetricFilter { name: "f".to_owned(), pattern: "ERROR".to_owned(), transformations: vec![transformation], created_at_ms: 0 };
+        service.store.put_metric_filter("g", &filter).unwrap();
+        service.read_filters().unwrap();
+        // The second minute matches after a line that does not; the fourth has none at all; the fifth is not over.
+        for (at_ms, line) in
+            [(MINUTE, "fine"), (MINUTE + 1, "fine"), (2 * MINUTE, "fine"), (2 * MINUTE + 5, "ERROR"), (2 * MINUTE + 9, "fine")]
+        {
+            put(at_ms, line);
+        }
+        put(3 * MINUTE + 7, "fine");
+        // A change of another filter keeps the minute.
+        service
+            .store
+            .put_metric_filter(
+                "g",
+                &MetricFilter { name: "other".to_owned(), pattern: "nothing".to_owned(), transformations: vec![], ..filter },
+            )
+            .unwrap();
+        service.read_filters().unwrap();
+        service.close_minutes(4 * MINUTE);
+        service.close_minutes(5 * MINUTE);
+        put(5 * MINUTE, "fine");
+        service.close_minutes(6 * MINUTE - 1);
+        let defaults = [
+            format!("Desk/Errors 0 {{}} {MINUTE}"),
+            format!("Desk/Errors 1 {{}} {}", 2 * MINUTE + 5),
+            format!("Desk/Errors 0 {{}} {}", 3 * MINUTE),
+        ];
+        assert_eq!(*recorded.0.lock().unwrap(), defaults);
     }
 }

@@ -1,20 +1,23 @@
 //! The alarms: kept, judged, and told of when they change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+
+use frontdesk_metrics::Series;
 
 use frontdesk_store::{AlarmHistoryItem, AlarmStanding, AlarmState, Asked, Comparison, MetricAlarm, StoreError, Watched};
 use serde_json::{Value, json};
 
 use super::alarm::{self, Judgement, Period, Rule, with_zone};
-use super::query::{Interval, period_of};
+use super::math::Points;
+use super::query::{Interval, by_period, period_of, series_of};
 use super::statistic::Statistic;
 use super::{MetricService, lock};
 
-/// Alarms at once: each is judged every few seconds.
+/// Alarms at once: each is judged whenever one of its periods ends.
 const ALARMS_MAX: usize = 1000;
-/// How often alarms are judged while nothing is counted, in seconds; periods end at such moments.
-const JUDGING_S: i64 = 10;
+/// A state that somebody has set lasts until the next moment of so many seconds.
+const SET_STATE_S: i64 = 10;
 
 /// Takes word of an alarm that has changed. It must not block.
 pub type AlarmSink = Arc<dyn Fn(AlarmNotice) + Send + Sync>;
@@ -54,19 +57,57 @@ pub(crate) enum AlarmChange {
     Tags(BTreeMap<String, String>),
 }
 
-/// All alarms, and when they were judged last.
+/// All alarms, by name.
 #[derive(Debug, Default)]
-pub(super) struct Alarms {
-    by_name: BTreeMap<String, Arc<MetricAlarm>>,
-    /// In steps of [`JUDGING_S`].
-    judged_at: i64,
-    /// Counted up with every change, so that one made meanwhile is not overwritten by a judgement.
-    pub(super) version: u64,
+pub(super) struct Alarms(BTreeMap<String, Standing>);
+
+/// An alarm, and what decides when it is judged next.
+#[derive(Debug, Clone)]
+struct Standing {
+    alarm: Arc<MetricAlarm>,
+    /// The metrics that it looks at, without units.
+    series: Arc<[Series]>,
+    /// The end of the last whole period that it was judged by, in Unix seconds; none for one that has not been judged as it is now.
+    judged_until: Option<i64>,
+    /// To be judged from then on, whatever has been counted; Unix seconds.
+    again_at: Option<i64>,
+}
+
+impl Standing {
+    fn new(alarm: MetricAlarm) -> Standing {
+        let series: Vec<Series> = match &alarm.watched {
+            Watched::Metric(stat) => vec![series_of(stat)],
+            Watched::Queries(queries) => queries
+                .iter()
+                .filter_map(|query| match &query.asked {
+                    Asked::Stat(stat) => Some(series_of(stat)),
+                    Asked::Expression(..) => None,
+                })
+                .collect(),
+        };
+        Standing { alarm: Arc::new(alarm), series: series.into(), judged_until: None, again_at: None }
+    }
+
+    /// Whether the alarm may stand otherwise than it was found: a period is over, or one of its metrics has been counted.
+    fn is_due(&self, touched: &HashSet<Series>, now_s: i64) -> bool {
+        self.judged_until != Some(over(&self.alarm, now_s))
+            || self.again_at.is_some_and(|again_at| again_at <= now_s)
+            || self.series.iter().any(|series| touched.contains(series))
+    }
+}
+
+/// The end of an alarm's last whole period, in Unix seconds: periods of a minute and more end at whole minutes.
+fn over(alarm: &MetricAlarm, now_s: i64) -> i64 {
+    now_s - now_s.rem_euclid(i64::from(period_of(&alarm.watched)).min(60))
 }
 
 impl Alarms {
     pub(super) fn new(alarms: Vec<MetricAlarm>) -> Alarms {
-        Alarms { by_name: alarms.into_iter().map(|alarm| (alarm.name.clone(), Arc::new(alarm))).collect(), judged_at: 0, version: 0 }
+        Alarms(alarms.into_iter().map(|alarm| (alarm.name.clone(), Standing::new(alarm))).collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&Arc<MetricAlarm>> {
+        self.0.get(name).map(|standing| &standing.alarm)
     }
 }
 
@@ -94,11 +135,11 @@ impl MetricService {
 
     /// All alarms, in the order of their names.
     pub(crate) fn alarms(&self) -> Vec<Arc<MetricAlarm>> {
-        lock(&self.alarms).by_name.values().cloned().collect()
+        lock(&self.alarms).0.values().map(|standing| standing.alarm.clone()).collect()
     }
 
     pub(crate) fn alarm(&self, name: &str) -> Option<Arc<MetricAlarm>> {
-        lock(&self.alarms).by_name.get(name).cloned()
+        lock(&self.alarms).get(name).cloned()
     }
 
     /// Makes an alarm, or gives one of the name other rules; then it keeps its state and its tags. Blocks on the database.
@@ -107,17 +148,16 @@ impl MetricService {
     /// [`AlarmError::TooMany`], [`AlarmError::Store`].
     pub(crate) fn put_alarm(&self, mut alarm: MetricAlarm) -> Result<(), AlarmError> {
         let mut alarms = lock(&self.alarms);
-        let known = alarms.by_name.get(&alarm.name);
+        let known = alarms.get(&alarm.name);
         let done = if known.is_some() { "updated" } else { "created" };
         match known {
             Some(known) => (alarm.state, alarm.tags) = (known.state.clone(), known.tags.clone()),
-            None if alarms.by_name.len() >= ALARMS_MAX => return Err(AlarmError::TooMany),
+            None if alarms.0.len() >= ALARMS_MAX => return Err(AlarmError::TooMany),
             None => {}
         }
         let history = self.configuration(&alarm, done, alarm.configured_at_ms);
         self.store.put_metric_alarm(&alarm, &[history])?;
-        alarms.version += 1;
-        alarms.by_name.insert(alarm.name.clone(), Arc::new(alarm));
+        alarms.0.insert(alarm.name.clone(), Standing::new(alarm));
         Ok(())
     }
 
@@ -127,16 +167,15 @@ impl MetricService {
     /// [`AlarmError::NotFound`], [`AlarmError::Store`].
     pub(crate) fn delete_alarms(&self, names: &[String], now_ms: i64) -> Result<(), AlarmError> {
         let mut alarms = lock(&self.alarms);
-        let missing: Vec<&str> = names.iter().filter(|name| !alarms.by_name.contains_key(*name)).map(String::as_str).collect();
+        let missing: Vec<&str> = names.iter().filter(|name| !alarms.0.contains_key(*name)).map(String::as_str).collect();
         if !missing.is_empty() {
             return Err(AlarmError::NotFound(missing.join(", ")));
         }
         for name in names {
             // A name that is given twice is gone by now.
-            let Some(alarm) = alarms.by_name.get(name).cloned() else { continue };
+            let Some(alarm) = alarms.get(name).cloned() else { continue };
             self.store.delete_metric_alarm(name, &self.configuration(&alarm, "deleted", now_ms))?;
-            alarms.version += 1;
-            alarms.by_name.remove(name);
+            alarms.0.remove(name);
         }
         Ok(())
     }
@@ -147,9 +186,9 @@ impl MetricService {
     /// [`AlarmError::NotFound`], [`AlarmError::Store`].
     pub(crate) fn change_alarm(&self, name: &str, change: AlarmChange, now_ms: i64) -> Result<(), AlarmError> {
         let mut alarms = lock(&self.alarms);
-        let known = alarms.by_name.get(name).ok_or_else(|| AlarmError::NotFound(name.to_owned()))?;
-        let mut alarm = (**known).clone();
-        let mut notice = None;
+        let known = alarms.0.get_mut(name).ok_or_else(|| AlarmError::NotFound(name.to_owned()))?;
+        let mut alarm = (*known.alarm).clone();
+        let (mut notice, mut again_at) = (None, known.again_at);
         let history = match change {
             AlarmChange::ActionsEnabled(enabled) if alarm.actions_enabled == enabled => return Ok(()),
             AlarmChange::ActionsEnabled(enabled) => {
@@ -164,6 +203,8 @@ impl MetricService {
                 let judgement = Judgement { state, reason, reason_data: reason_data.unwrap_or_default() };
                 let (history, told) = self.enter(&mut alarm, judgement, now_ms);
                 notice = told;
+                let now_s = now_ms.div_euclid(1000);
+                again_at = Some(now_s - now_s.rem_euclid(SET_STATE_S) + SET_STATE_S);
                 history.into_iter().collect()
             }
         };
@@ -171,8 +212,7 @@ impl MetricService {
         if let Some(notice) = notice {
             (self.told)(notice);
         }
-        alarms.version += 1;
-        alarms.by_name.insert(name.to_owned(), Arc::new(alarm));
+        (known.alarm, known.again_at) = (Arc::new(alarm), again_at);
         Ok(())
     }
 
@@ -194,32 +234,25 @@ impl MetricService {
         }
     }
 
-    /// Judges all alarms, unless nothing can have changed. Blocks on the database.
-    pub(super) fn judge_alarms(&self, now_ms: i64, has_news: bool) -> Result<(), StoreError> {
-        let (watched, version) = {
+    /// Judges the alarms of which a period is over or a metric is among `touched`, which are without units. Blocks on the database.
+    pub(super) fn judge_alarms(&self, now_ms: i64, touched: &HashSet<Series>) -> Result<(), StoreError> {
+        let now_s = now_ms.div_euclid(1000);
+        let due: Vec<Standing> = lock(&self.alarms).0.values().filter(|standing| standing.is_due(touched, now_s)).cloned().collect();
+        for Standing { alarm, .. } in due {
+            let judgement = self.judge(&alarm, now_ms)?;
             let mut alarms = lock(&self.alarms);
-            let step = now_ms / 1000 / JUDGING_S;
-            if !has_news && alarms.judged_at == step {
-                return Ok(());
+            // Somebody may have changed or deleted it meanwhile: what it is now is judged the next time.
+            let Some(standing) = alarms.0.get_mut(&alarm.name).filter(|standing| Arc::ptr_eq(&standing.alarm, &alarm)) else { continue };
+            if let Some(judgement) = judgement {
+                let mut changed = (*alarm).clone();
+                let (history, notice) = self.enter(&mut changed, judgement, now_ms);
+                self.store.put_metric_alarm(&changed, history.as_slice())?;
+                if let Some(notice) = notice {
+                    (self.told)(notice);
+                }
+                standing.alarm = Arc::new(changed);
             }
-            alarms.judged_at = step;
-            (alarms.by_name.values().cloned().collect::<Vec<_>>(), alarms.version)
-        };
-        for alarm in watched {
-            let Some(judgement) = self.judge(&alarm, now_ms)? else { continue };
-            let mut alarms = lock(&self.alarms);
-            if alarms.version != version {
-                // Somebody has changed one meanwhile: the next round sees it as it is now.
-                alarms.judged_at = 0;
-                return Ok(());
-            }
-            let mut changed = (*alarm).clone();
-            let (history, notice) = self.enter(&mut changed, judgement, now_ms);
-            self.store.put_metric_alarm(&changed, history.as_slice())?;
-            if let Some(notice) = notice {
-                (self.told)(notice);
-            }
-            alarms.by_name.insert(changed.name.clone(), Arc::new(changed));
+            (standing.judged_until, standing.again_at) = (Some(over(&alarm, now_s)), None);
         }
         Ok(())
     }
@@ -227,30 +260,32 @@ impl MetricService {
     fn judge(&self, alarm: &MetricAlarm, now_ms: i64) -> Result<Option<Judgement>, StoreError> {
         let period_s = period_of(&alarm.watched);
         let grain = i64::from(period_s).min(60);
-        let now = now_ms.div_euclid(1000);
-        let over = now - now.rem_euclid(grain);
-        let periods = |until: i64| {
-            let interval = Interval::ending(until, period_s, alarm.evaluation_periods);
-            let points = self.watched(&alarm.watched, &interval)?;
+        let over = over(alarm, now_ms.div_euclid(1000));
+        let ending = |until: i64| Interval::ending(until, period_s, alarm.evaluation_periods);
+        let periods = |points: &Points, interval: &Interval| {
             let period = |at: i64| Period { at, value: points.get(&at).copied() };
-            Ok::<Vec<Period>, StoreError>(interval.moments().into_iter().map(period).collect())
+            interval.moments().into_iter().map(period).collect::<Vec<_>>()
         };
         // A period that is not over counts as soon as nothing can mend it any more: nobody has to wait for the minute's end to hear of a burst.
-        let can_be_settled = match &alarm.watched {
+        let settling = match &alarm.watched {
             Watched::Metric(stat) => {
-                let grows = Statistic::named(&stat.statistic).is_some_and(Statistic::only_grows);
-                grows && matches!(alarm.comparison, Comparison::GreaterThanThreshold | Comparison::GreaterThanOrEqualToThreshold)
+                Statistic::named(&stat.statistic).filter(|statistic| statistic.only_grows()).map(|statistic| (stat, statistic))
             }
-            Watched::Queries(_) => false,
+            Watched::Queries(_) => None,
         };
-        if can_be_settled {
-            let periods = periods(over + grain)?;
-            let newest = periods.last().and_then(|period| period.value);
-            if newest.is_some_and(|value| Rule::of(alarm).is_breached_by(value)) {
-                return Ok(alarm::judge(alarm, &periods, now_ms));
-            }
+        let is_above = matches!(alarm.comparison, Comparison::GreaterThanThreshold | Comparison::GreaterThanOrEqualToThreshold);
+        let Some((stat, statistic)) = settling.filter(|_| is_above) else {
+            let interval = ending(over);
+            return Ok(alarm::judge(alarm, &periods(&self.watched(&alarm.watched, &interval)?, &interval), now_ms));
+        };
+        // Read once for both: what is over, and what is running.
+        let (ended, running) = (ending(over), ending(over + grain));
+        let points = self.metric_points(&series_of(stat), stat.unit.as_deref(), ended.from, running.until())?;
+        let newest = periods(&by_period(&points, statistic, &running), &running);
+        if newest.last().and_then(|period| period.value).is_some_and(|value| Rule::of(alarm).is_breached_by(value)) {
+            return Ok(alarm::judge(alarm, &newest, now_ms));
         }
-        Ok(alarm::judge(alarm, &periods(over)?, now_ms))
+        Ok(alarm::judge(alarm, &periods(&by_period(&points, statistic, &ended), &ended), now_ms))
     }
 
     /// Puts an alarm into a state. If it is another, returns what its history says, and what is told of it once that is written.
@@ -271,7 +306,7 @@ impl MetricService {
             reason: alarm.state.reason.clone(),
             document: self.notification(alarm, from).to_string(),
         });
-        let data = json!({ "version": "1.0", "oldState": standing(&old), "newState": standing(&alarm.state) });
+        let data = json!({ "version": "1.0", "oldState": standing_document(&old), "newState": standing_document(&alarm.state) });
         (Some(history(&alarm.name, now_ms, "StateUpdate", format!("Alarm updated from {from} to {to}"), &data)), notice)
     }
 
@@ -315,7 +350,7 @@ impl MetricService {
     }
 }
 
-fn standing(standing: &AlarmStanding) -> Value {
+fn standing_document(standing: &AlarmStanding) -> Value {
     let data = standing.reason_data.as_deref().and_then(|data| serde_json::from_str::<Value>(data).ok());
     json!({ "stateValue": state_name(standing.state), "stateReason": standing.reason, "stateReasonData": data })
 }
@@ -380,5 +415,122 @@ pub(crate) fn missing_name(missing: frontdesk_store::MissingData) -> &'static st
         MissingData::Ignore => "ignore",
         MissingData::Breaching => "breaching",
         MissingData::NotBreaching => "notBreaching",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::sync::{Mutex, PoisonError};
+
+    use frontdesk_metrics::Sketch;
+    use frontdesk_store::{MetricPoint, MetricStat, SealKey, Store};
+
+    use super::*;
+
+    /// In the middle of a minute.
+    const NOW_S: i64 = 1_769_850_030;
+
+    fn alarm(name: &str, metric: &str, period_s: u32) -> MetricAlarm {
+        let stat = MetricStat {
+            namespace: "Desk".to_owned(),
+            name: metric.to_owned(),
+            dimensions: BTreeMap::new(),
+            statistic: "Sum".to_owned(),
+            period_s,
+            unit: None,
+        };
+        MetricAlarm {
+            name: name.to_owned(),
+            description: None,
+            actions_enabled: true,
+            ok_actions: Vec::new(),
+            alarm_actions: Vec::new(),
+            insufficient_data_actions: Vec::new(),
+            watched: Watched::Metric(stat),
+            evaluation_periods: 3,
+            datapoints_to_alarm: Some(1),
+            threshold: 2.0,
+            comparison: Comparison::GreaterThanThreshold,
+            missing_data: None,
+            low_sample_percentile: None,
+            tags: BTreeMap::new(),
+            configured_at_ms: 0,
+            state: initial(0),
+        }
+    }
+
+    struct Judged {
+        service: MetricService,
+        told: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Judged {
+        fn new(folder: &std::path::Path) -> Judged {
+            let store = Arc::new(Store::open(&folder.join("f.db"), SealKey::from_bytes(&[1; 32])).unwrap());
+            let told = Arc::<Mutex<Vec<String>>>::default();
+            let heard = told.clone();
+            let sink: AlarmSink = Arc::new(move |notice| heard.lock().unwrap().push(format!("{} {}", notice.alarm, notice.state)));
+            Judged { service: MetricService::open(store, "us-east-1", "000000000000", Vec::new(), sink).unwrap(), told }
+        }
+
+        /// Counts a value of a metric at a moment, and says what was touched.
+        fn count(&self, metric: &str, at: i64) -> HashSet<Series> {
+            let series = Series::new("Desk", metric, &[], "Count");
+            let point = MetricPoint { at: at - at.rem_euclid(60), span_s: 60, sketch: Sketch::of(5.0) };
+            self.service.store.add_metric_points(&[(series.clone(), point)]).unwrap();
+            HashSet::from([Series { unit: String::new(), ..series }])
+        }
+
+        /// Judges at a moment: so many queries must be made for it, and so much told.
+        fn check(&self, at: i64, touched: &HashSet<Series>, queries: usize, told: &[&str]) {
+            let before = self.service.queries.load(Ordering::Relaxed);
+            self.service.judge_alarms(at * 1000, touched).unwrap();
+            assert_eq!(self.service.queries.load(Ordering::Relaxed) - before, queries, "queries at {at}");
+            let mut heard = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            assert_eq!(std::mem::take(&mut *heard), told, "at {at}");
+        }
+    }
+
+    #[test]
+    fn alarms_are_judged_when_a_period_is_over_or_their_metric_was_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let judged = Judged::new(folder.path());
+        for (name, metric, period_s) in [("slow", "a", 60), ("fast", "b", 10), ("other", "c", 60)] {
+            judged.service.put_alarm(alarm(name, metric, period_s)).unwrap();
+        }
+        let nothing = HashSet::new();
+        // Each is new; then nothing can have changed until a period ends.
+        judged.check(NOW_S, &nothing, 3, &[]);
+        judged.check(NOW_S + 1, &nothing, 0, &[]);
+        judged.check(NOW_S + 9, &nothing, 0, &[]);
+        judged.check(NOW_S + 10, &nothing, 1, &[]);
+        // What nobody watches, and then what one does: that one alone is asked, and once although its minute is not over.
+        let unwatched = judged.count("nobody's", NOW_S + 11);
+        judged.check(NOW_S + 11, &unwatched, 0, &[]);
+        let touched = judged.count("a", NOW_S + 12);
+        judged.check(NOW_S + 12, &touched, 1, &["slow ALARM"]);
+        judged.check(NOW_S + 13, &nothing, 0, &[]);
+        // The minute is over for all.
+        judged.check(NOW_S + 30, &nothing, 3, &[]);
+        judged.check(NOW_S + 31, &nothing, 0, &[]);
+        // Three minutes on nothing is known of it.
+        judged.check(NOW_S + 210, &nothing, 3, &["slow INSUFFICIENT_DATA"]);
+    }
+
+    #[test]
+    fn a_state_that_was_set_is_looked_at_soon_and_a_changed_rule_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let judged = Judged::new(folder.path());
+        judged.service.put_alarm(alarm("slow", "a", 60)).unwrap();
+        let nothing = HashSet::new();
+        judged.check(NOW_S, &nothing, 1, &[]);
+        let set = AlarmChange::State(AlarmState::Ok, "testing".to_owned(), None);
+        judged.service.change_alarm("slow", set, (NOW_S + 2) * 1000).unwrap();
+        judged.check(NOW_S + 3, &nothing, 0, &["slow OK"]);
+        judged.check(NOW_S + 10, &nothing, 1, &["slow INSUFFICIENT_DATA"]);
+        judged.check(NOW_S + 11, &nothing, 0, &[]);
+        judged.service.put_alarm(MetricAlarm { evaluation_periods: 1, ..alarm("slow", "a", 60) }).unwrap();
+        judged.check(NOW_S + 12, &nothing, 1, &[]);
     }
 }

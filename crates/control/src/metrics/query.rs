@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use frontdesk_metrics::{Series, Sketch};
-use frontdesk_store::{Asked, MetricQuery, MetricStat, StoreError, Watched};
+use frontdesk_store::{Asked, MetricPoint, MetricQuery, MetricStat, StoreError, Watched};
 
 use super::MetricService;
 use super::math::{Expression, Points, Value};
@@ -138,18 +138,25 @@ fn in_order(queries: &[MetricQuery]) -> Result<Vec<(&MetricQuery, Option<Express
 }
 
 impl MetricService {
-    /// The values of a metric by unit and period, oldest first. Periods without any are left out. What waits to be written is not seen: see [`MetricService::commit`].
+    /// The points of a metric that begin in a time, by unit. What waits to be written is not seen: see [`MetricService::commit`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(super) fn metric_points(&self, series: &Series, unit: Option<&str>, from: i64, until: i64) -> Result<PointsByUnit, StoreError> {
+        #[cfg(test)]
+        self.queries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.store.metric_points(series, unit, from, until)
+    }
+
+    /// The values of a metric by unit and period, oldest first. Periods without any are left out.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn data(&self, series: &Series, unit: Option<&str>, interval: &Interval) -> Result<Vec<Datum>, StoreError> {
         let mut data = Vec::new();
-        for (unit, points) in self.store.metric_points(series, unit, interval.from, interval.until())? {
-            let mut by_period: BTreeMap<i64, Sketch> = BTreeMap::new();
-            for point in points {
-                by_period.entry(interval.period_around(point.at)).or_default().merge(&point.sketch);
-            }
-            data.extend(by_period.into_iter().map(|(at, sketch)| Datum { at, unit: unit.clone(), sketch }));
+        for (unit, points) in self.metric_points(series, unit, interval.from, interval.until())? {
+            let merged = merged(&points, interval);
+            data.extend(merged.into_iter().map(|(at, sketch)| Datum { at, unit: unit.clone(), sketch }));
         }
         Ok(data)
     }
@@ -160,11 +167,8 @@ impl MetricService {
     /// [`StoreError`].
     fn points(&self, stat: &MetricStat, interval: &Interval) -> Result<Points, StoreError> {
         let Some(statistic) = Statistic::named(&stat.statistic) else { return Ok(Points::new()) };
-        let mut by_period: BTreeMap<i64, Sketch> = BTreeMap::new();
-        for datum in self.data(&series_of(stat), stat.unit.as_deref(), interval)? {
-            by_period.entry(datum.at).or_default().merge(&datum.sketch);
-        }
-        Ok(by_period.into_iter().filter_map(|(at, sketch)| Some((at, statistic.of(&sketch)?))).collect())
+        let points = self.metric_points(&series_of(stat), stat.unit.as_deref(), interval.from, interval.until())?;
+        Ok(by_period(&points, statistic, interval))
     }
 
     /// What queries give, by id, each by its own period: `interval` is asked for it. Those that cannot be computed give nothing: see [`check`].
@@ -210,8 +214,25 @@ impl MetricService {
     }
 }
 
+/// What was counted of a metric, by unit.
+pub(super) type PointsByUnit = BTreeMap<String, Vec<MetricPoint>>;
+
+/// A statistic of points by the periods of an interval, whatever their unit; those outside are left out.
+pub(super) fn by_period(points: &PointsByUnit, statistic: Statistic, interval: &Interval) -> Points {
+    let merged = merged(points.values().flatten(), interval);
+    merged.into_iter().filter_map(|(at, sketch)| Some((at, statistic.of(&sketch)?))).collect()
+}
+
+fn merged<'p>(points: impl IntoIterator<Item = &'p MetricPoint>, interval: &Interval) -> BTreeMap<i64, Sketch> {
+    let mut merged: BTreeMap<i64, Sketch> = BTreeMap::new();
+    for point in points.into_iter().filter(|point| (interval.from..interval.until()).contains(&point.at)) {
+        merged.entry(interval.period_around(point.at)).or_default().merge(&point.sketch);
+    }
+    merged
+}
+
 /// The metric that a statistic is of; its unit, which may be any, is left out.
-fn series_of(stat: &MetricStat) -> Series {
+pub(super) fn series_of(stat: &MetricStat) -> Series {
     Series { namespace: stat.namespace.clone(), name: stat.name.clone(), dimensions: stat.dimensions.clone(), unit: String::new() }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use frontdesk_aws::document::iso_8601;
-use frontdesk_store::{EventRange, LogStore, Position, StoredEvent};
+use frontdesk_store::{EventRange, LogStore, StoredEvent};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -14,6 +14,8 @@ use time::OffsetDateTime;
 const FOLLOW_POLL: Duration = Duration::from_millis(250);
 /// Events that are read at once.
 const PAGE: usize = 1000;
+/// What a page may weigh, in bytes: a line may be a megabyte.
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Events of several streams are not written in the order of their moments: so far back a new one may lie.
 const DISORDER_MS: i64 = 10_000;
 
@@ -69,22 +71,22 @@ impl Reading {
             streams: None,
             from_ms,
             until_ms: i64::MAX,
-            after: Position::BEGINNING,
-            before: Position::END,
             is_backward: false,
+            beyond: None,
             limit: PAGE,
+            bytes_max: PAGE_BYTES_MAX,
         };
         let shown_before = self.last_id;
         loop {
-            let events = store.log_events(&range).with_context(|| format!("failed to read {}", wanted.group))?;
-            for event in events.iter().filter(|event| event.id > shown_before) {
+            let page = store.log_events(&range).with_context(|| format!("failed to read {}", wanted.group))?;
+            for event in page.events.iter().filter(|event| event.id > shown_before) {
                 (self.last_ms, self.last_id) = (self.last_ms.max(event.timestamp_ms), self.last_id.max(event.id));
                 show(event, wanted)?;
             }
-            match events.last() {
-                Some(last) if events.len() == PAGE => range.after = last.position(),
-                _ => return Ok(()),
+            if !page.has_more {
+                return Ok(());
             }
+            range.beyond = page.events.last().map(StoredEvent::position);
         }
     }
 }

@@ -54,6 +54,14 @@ operations! {
     LIST_POLICY_VERSIONS = IAM "ListPolicyVersions" POST "/";
     LIST_ATTACHED_ROLE_POLICIES = IAM "ListAttachedRolePolicies" POST "/";
     LIST_ROLE_POLICIES = IAM "ListRolePolicies" POST "/";
+    LIST_USERS = IAM "ListUsers" POST "/";
+    LIST_ACCESS_KEYS = IAM "ListAccessKeys" POST "/";
+    LIST_GROUPS_FOR_USER = IAM "ListGroupsForUser" POST "/";
+    LIST_ATTACHED_USER_POLICIES = IAM "ListAttachedUserPolicies" POST "/";
+    LIST_USER_POLICIES = IAM "ListUserPolicies" POST "/";
+    LIST_GROUPS = IAM "ListGroups" POST "/";
+    LIST_ATTACHED_GROUP_POLICIES = IAM "ListAttachedGroupPolicies" POST "/";
+    LIST_GROUP_POLICIES = IAM "ListGroupPolicies" POST "/";
     GET_ROLE_POLICY = IAM "GetRolePolicy" POST "/";
     LIST_POLICIES = IAM "ListPolicies" POST "/";
     GET_POLICY_OF_IAM = IAM "GetPolicy" POST "/";

@@ -253,7 +253,14 @@ impl Facts {
         plan.stages.iter().any(|(api, stage)| *api == self.api_id && *stage == self.stage)
     }
 
-    /// The ARN by which a function's policy speaks of a method.
+    /// The ARN by which a function's policy is to let a method in from every stage: what callers put in the place of a path's parameters is for a star to match.
+    pub(crate) fn method_pattern(&self, method: &MethodFacts) -> String {
+        let segments = method.path.split('/').map(|segment| if segment.starts_with('{') && segment.ends_with('}') { "*" } else { segment });
+        let path = segments.collect::<Vec<_>>().join("/");
+        self.method_arn(&MethodFacts { path, ..method.clone() }, "*")
+    }
+
+    /// The ARN by which a function's policy is asked about a method.
     pub(crate) fn method_arn(&self, method: &MethodFacts, stage: &str) -> String {
         // A call has a verb of its own: who lets all of them in writes a star.
         let verb = if method.verb == "ANY" { "*" } else { &method.verb };

@@ -358,6 +358,22 @@ mod tests {
     }
 
     #[test]
+    fn a_path_with_parameters_is_let_in_by_a_star_in_their_place() {
+        let with_path = |it: &mut Facts| it.methods[0].path = "/orders/{id}/{proxy+}".to_owned();
+        check(with_path, "does not let the gateway", "'arn:aws:execute-api:us-east-1:111122223333:api1/*/POST/orders/*/*'");
+        let let_in = |source: &'static str| {
+            move |it: &mut Facts| {
+                with_path(it);
+                let policy = function(it).policies[""].replace("/invoke", source);
+                function(it).policies.insert(String::new(), policy);
+            }
+        };
+        check(let_in("/orders/*/*"), "", "");
+        check(let_in("/orders/*"), "", "");
+        check(let_in("/pets/*"), "does not let the gateway", "/orders/*/*'");
+    }
+
+    #[test]
     fn the_policy_that_counts_is_the_one_of_what_is_called() {
         let aliased = |it: &mut Facts| {
             let integration = it.methods[0].integration.as_mut().unwrap();

@@ -212,7 +212,7 @@ fn place_of<'a>(facts: &'a Facts, method: &'a MethodFacts) -> [(&'static str, &'
 pub(super) fn let_gateway_call(facts: &Facts, method: &MethodFacts, called: &Called) -> Step {
     let words_of_path: Vec<&str> = method.path.split(|char: char| !char.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let sid = format!("apigateway-{}-{}-{}", facts.api_id, method.verb, words_of_path.join("-"));
-    let source = facts.method_arn(method, "*");
+    let source = facts.method_pattern(method);
     let qualifier = called.qualifier.iter().flat_map(|qualifier| ["--qualifier", qualifier.as_str()]);
     let permission =
         ["--statement-id", &sid, "--action", "lambda:InvokeFunction", "--principal", "apigateway.amazonaws.com", "--source-arn", &source];

@@ -18,6 +18,9 @@ pub(crate) struct Inventory {
     /// The ARN of the role in whose name API Gateway writes logs, where the account names one.
     pub(crate) writes_logs_as: Option<String>,
     pub(crate) roles: Vec<RoleListed>,
+    /// The account's users; its root is none of them.
+    pub(crate) users: Vec<UserListed>,
+    pub(crate) groups: Vec<GroupListed>,
     pub(crate) policies: Vec<PolicyListed>,
     /// Agents that were launched here.
     pub(crate) agents: Vec<String>,
@@ -46,6 +49,28 @@ pub(crate) struct RoleListed {
     /// The ARNs of the policies that it holds.
     pub(crate) attached: Vec<String>,
     /// The names of its own.
+    pub(crate) inline: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UserListed {
+    pub(crate) name: String,
+    /// The ids of its access keys.
+    pub(crate) access_keys: Vec<String>,
+    /// The names of the groups that it is in.
+    pub(crate) groups: Vec<String>,
+    /// The ARNs of the policies that it holds.
+    pub(crate) attached: Vec<String>,
+    /// The names of its own.
+    pub(crate) inline: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct GroupListed {
+    pub(crate) name: String,
+    /// As a user's.
+    pub(crate) attached: Vec<String>,
+    /// As a user's.
     pub(crate) inline: Vec<String>,
 }
 
@@ -133,6 +158,36 @@ impl Inventory {
             lines,
         );
         let mut lines = Vec::new();
+        for UserListed { name, access_keys, groups, attached, inline } in &self.users {
+            let of_user = |operation: &str, option: &str, value: &String| aws(&["iam", operation, "--user-name", name, option, value]);
+            lines.extend(access_keys.iter().map(|id| of_user("delete-access-key", "--access-key-id", id)));
+            lines.extend(groups.iter().map(|group| of_user("remove-user-from-group", "--group-name", group)));
+            lines.extend(attached.iter().map(|arn| of_user("detach-user-policy", "--policy-arn", arn)));
+            lines.extend(inline.iter().map(|policy| of_user("delete-user-policy", "--policy-name", policy)));
+            lines.push(aws(&["iam", "delete-user", "--user-name", name]));
+        }
+        part(
+            &mut page,
+            "Users",
+            "A user goes after its access keys, its memberships and its policies; whoever signs with such a key is nobody from then on.",
+            &self.users.iter().map(|user| user.name.clone()).collect::<Vec<_>>(),
+            lines,
+        );
+        let mut lines = Vec::new();
+        for GroupListed { name, attached, inline } in &self.groups {
+            let of_group = |operation: &str, option: &str, value: &String| aws(&["iam", operation, "--group-name", name, option, value]);
+            lines.extend(attached.iter().map(|arn| of_group("detach-group-policy", "--policy-arn", arn)));
+            lines.extend(inline.iter().map(|policy| of_group("delete-group-policy", "--policy-name", policy)));
+            lines.push(aws(&["iam", "delete-group", "--group-name", name]));
+        }
+        part(
+            &mut page,
+            "Groups",
+            "A group goes after its members and its policies.",
+            &self.groups.iter().map(|group| group.name.clone()).collect::<Vec<_>>(),
+            lines,
+        );
+        let mut lines = Vec::new();
         for PolicyListed { arn, other_versions } in &self.policies {
             // DeletePolicy refuses while another version than the default one is left.
             lines.extend(other_versions.iter().map(|id| aws(&["iam", "delete-policy-version", "--policy-arn", arn, "--version-id", id])));
@@ -210,6 +265,14 @@ mod tests {
             keys: vec![of("k0"), of("k1")],
             plans: vec![own, plan],
             roles: vec![RoleListed { name: "r".to_owned(), attached: vec!["arn:p".to_owned()], inline: vec!["i".to_owned()] }],
+            users: vec![UserListed {
+                name: "u".to_owned(),
+                access_keys: vec!["AKIA1".to_owned()],
+                groups: vec!["g".to_owned()],
+                attached: vec!["arn:p".to_owned()],
+                inline: vec!["i".to_owned()],
+            }],
+            groups: vec![GroupListed { name: "g".to_owned(), attached: vec!["arn:p".to_owned()], inline: vec!["i".to_owned()] }],
             policies: vec![PolicyListed { arn: "arn:p".to_owned(), other_versions: vec!["v2".to_owned()] }],
             agents: vec!["echo".to_owned()],
             alarms: vec!["too many".to_owned()],
@@ -228,6 +291,14 @@ mod tests {
             "detach-role-policy --role-name r --policy-arn arn:p",
             "delete-role-policy --role-name r --policy-name i",
             "delete-role --role-name r",
+            "delete-access-key --user-name u --access-key-id AKIA1",
+            "remove-user-from-group --user-name u --group-name g",
+            "detach-user-policy --user-name u --policy-arn arn:p",
+            "delete-user-policy --user-name u --policy-name i",
+            "delete-user --user-name u",
+            "detach-group-policy --group-name g --policy-arn arn:p",
+            "delete-group-policy --group-name g --policy-name i",
+            "delete-group --group-name g",
             "delete-policy-version --policy-arn arn:p --version-id v2",
             "delete-policy --policy-arn arn:p",
             "frontdesk destroy -a echo --force",

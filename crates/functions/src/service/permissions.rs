@@ -1,6 +1,8 @@
 //! A function's resource policy: who besides the account's own identities may call it
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/access-control-resource-based.html>).
 
+use std::collections::BTreeMap;
+
 use frontdesk_aws::policy::{Context, Decision, Policy, evaluate};
 use frontdesk_store::ResourcePolicy;
 use serde_json::{Map, Value, json};
@@ -106,18 +108,39 @@ impl FunctionService {
     /// Whether the policy lets a service, such as `apigateway.amazonaws.com`, invoke the function on behalf of `source_arn`.
     #[must_use]
     pub fn service_may_invoke(&self, name: &str, qualifier: Option<&str>, service: &str, source_arn: &str) -> bool {
-        let Ok(policy) = self.policy(name, qualifier) else { return false };
-        let of_service = policy.statements.iter().filter(|statement| {
-            let principal = &statement["Principal"];
-            principal == "*" || principal["Service"] == service
-        });
-        // An identity's policy names no principal; that one is his has been seen.
-        let statements: Vec<Value> = of_service.map(without_principal).collect();
-        let document = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
-        let Ok(policy) = Policy::parse(&document) else { return false };
+        let Some(known) = self.known(name) else { return false };
+        if self.version_of(&known.stored, qualifier).is_err() {
+            return false;
+        }
         let context =
             Context::new().with("aws:SourceArn", source_arn).with("aws:SourceAccount", source_arn.split(':').nth(4).unwrap_or_default());
-        evaluate(&[policy], "lambda:InvokeFunction", &self.arn(name, qualifier), &context) == Decision::Allowed
+        let policies = known.permissions.of_service(qualifier, service);
+        evaluate(policies, "lambda:InvokeFunction", &self.arn(name, qualifier), &context) == Decision::Allowed
+    }
+}
+
+/// A function's policies, read once for all the requests that they are asked about: by qualifier, each statement with its principal.
+#[derive(Debug, Default)]
+pub(super) struct Permissions(BTreeMap<String, Vec<(Value, Policy)>>);
+
+impl Permissions {
+    /// Reads the policies of a function. A statement that is none lets nobody in.
+    pub(super) fn of(policies: &BTreeMap<String, ResourcePolicy>) -> Permissions {
+        let statement = |statement: &Value| {
+            // An identity's policy names no principal; whose it is is seen beside it.
+            let document = json!({ "Version": "2012-10-17", "Statement": [without_principal(statement)] });
+            Some((statement["Principal"].clone(), Policy::parse(&document.to_string()).ok()?))
+        };
+        let read =
+            |(qualifier, policy): (&String, &ResourcePolicy)| (qualifier.clone(), policy.statements.iter().filter_map(statement).collect());
+        Permissions(policies.iter().map(read).collect())
+    }
+
+    /// The statements that are about a service.
+    fn of_service<'p>(&'p self, qualifier: Option<&str>, service: &'p str) -> impl Iterator<Item = &'p Policy> {
+        let statements = self.0.get(qualifier.unwrap_or_default()).into_iter().flatten();
+        let is_about = move |principal: &Value| principal == "*" || principal["Service"] == service;
+        statements.filter(move |(principal, _)| is_about(principal)).map(|(_, policy)| policy)
     }
 }
 

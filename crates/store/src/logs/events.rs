@@ -60,13 +60,6 @@ pub struct Position {
     pub id: i64,
 }
 
-impl Position {
-    /// Before all events.
-    pub const BEGINNING: Position = Position { timestamp_ms: i64::MIN, id: i64::MIN };
-    /// Behind all events.
-    pub const END: Position = Position { timestamp_ms: i64::MAX, id: i64::MAX };
-}
-
 /// Which events are wanted.
 #[derive(Debug, Clone)]
 pub struct EventRange {
@@ -78,14 +71,23 @@ pub struct EventRange {
     pub from_ms: i64,
     /// Not at this moment and later.
     pub until_ms: i64,
-    /// Only behind this place.
-    pub after: Position,
-    /// Only before this place.
-    pub before: Position,
     /// Whether the latest come first.
     pub is_backward: bool,
+    /// Only what comes behind this place in the order of reading.
+    pub beyond: Option<Position>,
     /// At most so many.
     pub limit: usize,
+    /// At most so many bytes together, as CloudWatch Logs weighs events; the first comes however heavy it is.
+    pub bytes_max: usize,
+}
+
+/// Events that were read, and whether their range has more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventPage {
+    /// The events, in the range's order.
+    pub events: Vec<StoredEvent>,
+    /// Whether a limit ended the page.
+    pub has_more: bool,
 }
 
 impl LogStore {
@@ -129,15 +131,15 @@ impl LogStore {
         Ok(transaction.commit()?)
     }
 
-    /// The events of a range, in its order.
+    /// The events of a range, in its order. No more is read than the page may hold, wherever in the range it begins.
     ///
     /// # Errors
     /// [`StoreError::Sql`].
-    pub fn log_events(&self, range: &EventRange) -> Result<Vec<StoredEvent>, StoreError> {
+    pub fn log_events(&self, range: &EventRange) -> Result<EventPage, StoreError> {
         let reader = self.reader();
         let sql = "SELECT id FROM log_group WHERE name = ?1";
         let Some(group_id) = reader.prepare_cached(sql)?.query_row([&range.group], |row| row.get::<_, i64>(0)).optional()? else {
-            return Ok(Vec::new());
+            return Ok(EventPage::default());
         };
         let streams = match &range.streams {
             None => None,
@@ -149,43 +151,38 @@ impl LogStore {
         // One stream has an index of its own; of several the group's is read and the others' events are passed over.
         let chosen = match streams.as_deref() {
             None => "log_event.group_id = ?1".to_owned(),
-            Some([]) => return Ok(Vec::new()),
-            Some([one]) => format!("log_event.stream_id = {one} AND ?1 = log_event.group_id"),
+            Some([]) => return Ok(EventPage::default()),
+            Some([one]) => format!("log_event.stream_id = {one} AND ?1 = +log_event.group_id"),
             Some(many) => {
                 let ids = many.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
                 format!("log_event.group_id = ?1 AND +log_event.stream_id IN ({ids})")
             }
         };
-        let order = if range.is_backward { "DESC" } else { "ASC" };
-        let sql = format!(
-            "SELECT log_event.id, log_stream.name, timestamp_ms, ingested_at_ms, message
-             FROM log_event JOIN log_stream ON log_stream.id = log_event.stream_id
-             WHERE {chosen} AND timestamp_ms >= ?2 AND timestamp_ms < ?3
-               AND (timestamp_ms, log_event.id) > (?4, ?5) AND (timestamp_ms, log_event.id) < (?6, ?7)
-             ORDER BY timestamp_ms {order}, log_event.id {order} LIMIT ?8"
-        );
-        let mut select = reader.prepare_cached(&sql)?;
-        let EventRange { from_ms, until_ms, after, before, limit, .. } = range;
-        let numbers = [
-            group_id,
-            (*from_ms).max(after.timestamp_ms),
-            *until_ms,
-            after.timestamp_ms,
-            after.id,
-            before.timestamp_ms,
-            before.id,
-            i64::try_from(*limit).unwrap_or(i64::MAX),
-        ];
-        let rows = select.query_map(params_from_iter(numbers), |row| {
-            Ok(StoredEvent {
-                id: row.get(0)?,
-                stream: row.get(1)?,
-                timestamp_ms: row.get(2)?,
-                ingested_at_ms: row.get(3)?,
-                message: row.get(4)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut page = EventPage::default();
+        let mut bytes = 0;
+        for Leg { from_ms, until_ms, from_id, until_id } in legs(range) {
+            // One more than wanted tells whether there is more.
+            let limit = i64::try_from(range.limit - page.events.len()).unwrap_or(i64::MAX).saturating_add(1);
+            let mut select = reader.prepare_cached(&leg_sql(&chosen, range.is_backward, from_id.is_some()))?;
+            let ids = from_id.zip(until_id).map(|(from_id, until_id)| [from_id, until_id]);
+            let numbers = [group_id, limit, from_ms, until_ms].into_iter().chain(ids.into_iter().flatten());
+            let mut rows = select.query(params_from_iter(numbers))?;
+            while let Some(row) = rows.next()? {
+                bytes += usize::try_from(row.get::<_, i64>(5)?).unwrap_or(usize::MAX);
+                if page.events.len() == range.limit || (bytes > range.bytes_max && !page.events.is_empty()) {
+                    page.has_more = true;
+                    return Ok(page);
+                }
+                page.events.push(StoredEvent {
+                    id: row.get(0)?,
+                    stream: row.get(1)?,
+                    timestamp_ms: row.get(2)?,
+                    ingested_at_ms: row.get(3)?,
+                    message: row.get(4)?,
+                });
+            }
+        }
+        Ok(page)
     }
 
     /// Deletes some of the events that are older than their group's retention. Returns how many.
@@ -244,6 +241,44 @@ impl LogStore {
     }
 }
 
+/// A part of a range that an index finds by its beginning and its end.
+struct Leg {
+    from_ms: i64,
+    until_ms: i64,
+    from_id: Option<i64>,
+    until_id: Option<i64>,
+}
+
+/// The parts of a range in the order of reading: what is left of its place's own moment, then the other moments. One comparison of moment and id together would
+/// read again whatever happened at the place's moment.
+fn legs(range: &EventRange) -> Vec<Leg> {
+    let EventRange { from_ms, until_ms, is_backward, .. } = *range;
+    let whole = Leg { from_ms, until_ms, from_id: None, until_id: None };
+    let Some(Position { timestamp_ms, id }) = range.beyond else { return vec![whole] };
+    let (from_id, until_id) = if is_backward { (i64::MIN, id) } else { (id.saturating_add(1), i64::MAX) };
+    let moment = Leg { from_ms: timestamp_ms, until_ms: timestamp_ms.saturating_add(1), from_id: Some(from_id), until_id: Some(until_id) };
+    let others = match is_backward {
+        true => Leg { until_ms: until_ms.min(timestamp_ms), ..whole },
+        false => Leg { from_ms: from_ms.max(timestamp_ms.saturating_add(1)), ..whole },
+    };
+    let has_moment = (from_ms..until_ms).contains(&timestamp_ms);
+    has_moment.then_some(moment).into_iter().chain([others]).collect()
+}
+
+/// A leg's events among those that `chosen` selects.
+fn leg_sql(chosen: &str, is_backward: bool, is_one_moment: bool) -> String {
+    let order = if is_backward { "DESC" } else { "ASC" };
+    let between = match is_one_moment {
+        true => "timestamp_ms = ?3 AND ?4 > ?3 AND log_event.id >= ?5 AND log_event.id < ?6",
+        false => "timestamp_ms >= ?3 AND timestamp_ms < ?4",
+    };
+    format!(
+        "SELECT log_event.id, log_stream.name, timestamp_ms, ingested_at_ms, message, {WEIGHT}
+         FROM log_event JOIN log_stream ON log_stream.id = log_event.stream_id
+         WHERE {chosen} AND {between} ORDER BY timestamp_ms {order}, log_event.id {order} LIMIT ?2"
+    )
+}
+
 /// Gives free pages at the file's end back to the disk.
 fn give_back(connection: &Connection) -> Result<(), StoreError> {
     let mut vacuum = connection.prepare("PRAGMA incremental_vacuum(1000)")?;
@@ -261,4 +296,32 @@ fn group_id(transaction: &Transaction<'_>, name: &str, now_ms: i64) -> Result<i6
     let sql = "INSERT INTO log_group (name, created_at_ms, class, tags) VALUES (?1, ?2, 'STANDARD', '{}')";
     transaction.prepare_cached(sql)?.execute((name, now_ms))?;
     Ok(transaction.last_insert_rowid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page at the end of a long stream costs what one at its beginning does.
+    #[test]
+    fn every_leg_is_found_by_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LogStore::open(&folder.path().join("logs.db")).unwrap();
+        let check = |is_one_moment, expected: &str| {
+            for chosen in ["log_event.group_id = ?1", "log_event.stream_id = 7 AND ?1 = +log_event.group_id"] {
+                for is_backward in [false, true] {
+                    let sql = format!("EXPLAIN QUERY PLAN {}", leg_sql(chosen, is_backward, is_one_moment));
+                    let reader = store.reader();
+                    let mut explain = reader.prepare(&sql).unwrap();
+                    let numbers = [1_i64, 10, 0, 9, 0, 9];
+                    let numbers = &numbers[..explain.parameter_count()];
+                    let told = explain.query_map(params_from_iter(numbers), |row| row.get::<_, String>(3)).unwrap();
+                    let told = told.collect::<Result<Vec<_>, _>>().unwrap().join("; ");
+                    assert!(told.contains(expected) && !told.contains("TEMP B-TREE"), "{told}");
+                }
+            }
+        };
+        check(false, "timestamp_ms>? AND timestamp_ms<?)");
+        check(true, "timestamp_ms=? AND id>? AND id<?)");
+    }
 }

@@ -1,11 +1,12 @@
 //! What this installation has made, as its own APIs list it.
 
+use frontdesk_deploy::call::operation::Operation;
 use frontdesk_deploy::call::{Aws, Call, CallError};
 use serde_json::{Value, json};
 
 use crate::control_client::ControlClient;
 use crate::diagnosis::calls::{self, document, pages, text, xml};
-use crate::handout::clean_up::{Inventory, Named, PlanListed, PolicyListed, RoleListed};
+use crate::handout::clean_up::{GroupListed, Inventory, Named, PlanListed, PolicyListed, RoleListed, UserListed};
 use crate::settings::Settings;
 
 /// Takes the inventory. What cannot be listed is noted.
@@ -56,6 +57,14 @@ pub(super) async fn take(client: &ControlClient, settings: &Settings) -> anyhow:
     match roles(&aws).await {
         Ok(roles) => inventory.roles = roles,
         Err(error) => inventory.note("Roles", &error),
+    }
+    match users(&aws).await {
+        Ok(users) => inventory.users = users,
+        Err(error) => inventory.note("Users", &error),
+    }
+    match groups(&aws).await {
+        Ok(groups) => inventory.groups = groups,
+        Err(error) => inventory.note("Groups", &error),
     }
     match policies(&aws).await {
         Ok(policies) => inventory.policies = policies,
@@ -126,17 +135,56 @@ async fn roles(aws: &Aws) -> Result<Vec<RoleListed>, CallError> {
     // Roles below `/frontdesk/` are the host's own, and those below `/aws-service-role/` AWS's.
     let is_ours = |path: Option<&str>| !path.is_some_and(|path| path.starts_with("/frontdesk/") || path.starts_with("/aws-service-role/"));
     for name in names.filter(|role| is_ours(role.text_of("Path"))).filter_map(|role| role.text_of("RoleName")) {
-        let attached = xml(aws, Call::new(&calls::LIST_ATTACHED_ROLE_POLICIES, name).parameter("RoleName", name)).await?;
-        let inline = xml(aws, Call::new(&calls::LIST_ROLE_POLICIES, name).parameter("RoleName", name)).await?;
-        let attached = attached.find("ListAttachedRolePoliciesResult").into_iter().flat_map(|result| result.members("AttachedPolicies"));
-        let inline = inline.find("ListRolePoliciesResult").into_iter().flat_map(|result| result.members("PolicyNames"));
         roles.push(RoleListed {
             name: name.to_owned(),
-            attached: attached.filter_map(|policy| policy.text_of("PolicyArn")).map(str::to_owned).collect(),
-            inline: inline.map(|policy| policy.text.clone()).collect(),
+            attached: listed(aws, &calls::LIST_ATTACHED_ROLE_POLICIES, ("RoleName", name), "AttachedPolicies", Some("PolicyArn")).await?,
+            inline: listed(aws, &calls::LIST_ROLE_POLICIES, ("RoleName", name), "PolicyNames", None).await?,
         });
     }
     Ok(roles)
+}
+
+async fn users(aws: &Aws) -> Result<Vec<UserListed>, CallError> {
+    let mut users = Vec::new();
+    for name in listed(aws, &calls::LIST_USERS, ("MaxItems", "1000"), "Users", Some("UserName")).await? {
+        // Always of a user by name: without one the caller's own keys are listed, which are the root's.
+        let of = ("UserName", name.as_str());
+        users.push(UserListed {
+            access_keys: listed(aws, &calls::LIST_ACCESS_KEYS, of, "AccessKeyMetadata", Some("AccessKeyId")).await?,
+            groups: listed(aws, &calls::LIST_GROUPS_FOR_USER, of, "Groups", Some("GroupName")).await?,
+            attached: listed(aws, &calls::LIST_ATTACHED_USER_POLICIES, of, "AttachedPolicies", Some("PolicyArn")).await?,
+            inline: listed(aws, &calls::LIST_USER_POLICIES, of, "PolicyNames", None).await?,
+            name,
+        });
+    }
+    Ok(users)
+}
+
+async fn groups(aws: &Aws) -> Result<Vec<GroupListed>, CallError> {
+    let mut groups = Vec::new();
+    for name in listed(aws, &calls::LIST_GROUPS, ("MaxItems", "1000"), "Groups", Some("GroupName")).await? {
+        let of = ("GroupName", name.as_str());
+        groups.push(GroupListed {
+            attached: listed(aws, &calls::LIST_ATTACHED_GROUP_POLICIES, of, "AttachedPolicies", Some("PolicyArn")).await?,
+            inline: listed(aws, &calls::LIST_GROUP_POLICIES, of, "PolicyNames", None).await?,
+            name,
+        });
+    }
+    Ok(groups)
+}
+
+/// What an operation of IAM's lists in a member of its result: a field of each item, or the items themselves where they are texts.
+async fn listed(
+    aws: &Aws,
+    operation: &'static Operation,
+    (parameter, value): (&str, &str),
+    member: &str,
+    field: Option<&str>,
+) -> Result<Vec<String>, CallError> {
+    let page = xml(aws, Call::new(operation, value).parameter(parameter, value)).await?;
+    let result = page.find(&format!("{}Result", operation.name));
+    let items = result.into_iter().flat_map(|result| result.members(member));
+    Ok(items.filter_map(|item| field.map_or(Some(item.text.as_str()), |field| item.text_of(field))).map(str::to_owned).collect())
 }
 
 async fn policies(aws: &Aws) -> Result<Vec<PolicyListed>, CallError> {
