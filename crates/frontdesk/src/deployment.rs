@@ -125,6 +125,10 @@ pub(crate) fn image_spec(settings: &Settings, part: Part, binary: Option<&Path>,
     if part == Part::Proxy {
         return Ok(ImageSpec::lambda(&program, platform));
     }
+    let faq = &settings.agent.faq;
+    if !faq.is_file() {
+        bail!("agent.faq is {}, which is not there: name the FAQ that the agent on AWS answers from", faq.display());
+    }
     if *model != Model::Keyless && !speaks_to_aws(&program)? {
         bail!(
             "{} was built without the Cargo feature `aws`, so the agent could reach neither Bedrock nor its model's key: `make build-arm64` makes one with it, for --agent-binary",
@@ -136,7 +140,7 @@ pub(crate) fn image_spec(settings: &Settings, part: Part, binary: Option<&Path>,
     if model.is_empty() {
         println!("The embedding model is not here, so the agent on AWS will search by keywords: `frontdesk model pull` fetches it.");
     }
-    Ok(ImageSpec::agent(&program, platform, &model, &settings.agent.faq))
+    Ok(ImageSpec::agent(&program, platform, &model, faq))
 }
 
 /// Whether a program, which may be for another machine and cannot be asked, was built with the feature `aws`: it holds the name of a call that nothing else makes.
