@@ -1,5 +1,6 @@
 //! `frontdesk deploy`: the same agent on AWS, with one command that can be repeated, previewed and undone.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use frontdesk_deploy::call::{Account, Aws};
 use frontdesk_deploy::costs::{self, Month};
-use frontdesk_deploy::deployer::{Deployer, Outcome, Progress, Wanted, code, images, images::Part, stacks::Stack};
+use frontdesk_deploy::deployer::{DeployError, Deployer, Outcome, Progress, Wanted, code, images, images::Part, stacks::Stack};
 use frontdesk_deploy::python_package::PythonPackage;
 use frontdesk_deploy::running::keys;
 use frontdesk_deploy::stack::{self, Artifact, Model, StackName, StackSettings, outputs};
@@ -102,7 +103,15 @@ async fn deploy(
     let account = deployer.account().await?;
     tell_where(&account, &aws, agent, &stack_settings);
     tell_differences(arguments, settings).await?;
-    deployer.inspect(&stack_settings.name).await?;
+    match (deployer.inspect(&stack_settings.name).await, aws.endpoint()) {
+        // Something that plays AWS in part, a host's own control face for one.
+        (Err(DeployError::Call(error)), Some(endpoint)) if error.has_code("InvalidAction") => {
+            let called: BTreeSet<_> = policy::actions().iter().filter_map(|action| Some(action.split_once(':')?.0.to_owned())).collect();
+            let called = Vec::from_iter(called).join(", ");
+            return Err(error).with_context(|| format!("{endpoint} has not all that a deployment calls ({called}): nothing was made"));
+        }
+        (inspected, _) => drop(inspected?),
+    }
     // Before minutes are spent on images: a key that is not there stops everything.
     let key = match (&stack_settings.model, &settings.deploy.model_key_secret_arn) {
         (Model::WithKey { key_variable }, None) if !arguments.plan => Some(deployment::model_key(key_variable)?),
