@@ -12,10 +12,10 @@ up: build model
 build:
 	cargo build --release --locked
 
-# The program for AgentCore, from another machine: docs/images.md says what it needs.
+# The program for AgentCore and Lambda, from another machine: what runs there and no more. docs/images.md says what it needs.
 build-arm64:
 	$(if $(RUSTC),RUSTC=$(RUSTC)) CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-	cargo build --release --locked --target aarch64-unknown-linux-gnu
+	cargo build --release --locked --target aarch64-unknown-linux-gnu --no-default-features --features agent,lambda,aws
 
 # Without a network the agent searches by keywords and says so; that is no reason not to start.
 model: build

@@ -188,6 +188,137 @@ async fn what_aws_does_otherwise_is_told_first_and_refused_unless_accepted() {
     assert!(deploy(folder, &moto, &["--accept-differences", "--plan"]).await.succeeded);
 }
 
+/// A project's agent in Python as `configure` writes it, which needs a wheel that lies beside it; the settings serve it at the endpoint.
+async fn python_project(folder: &Path, agent: &str) {
+    let make_wheel = "import sys, zipfile
+with zipfile.ZipFile(sys.argv[1] + '/greeting-1.0-py3-none-any.whl', 'w') as wheel:
+    wheel.writestr('greeting.py', 'HELLO = \"Hello from a wheel\"')
+    wheel.writestr('greeting-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: greeting\\nVersion: 1.0\\n')
+    wheel.writestr('greeting-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+    wheel.writestr('greeting-1.0.dist-info/RECORD', '')";
+    let wheels = folder.join(".wheels");
+    std::fs::create_dir_all(&wheels).unwrap();
+    assert!(run(folder, "python3", &["-c", make_wheel, ".wheels"]).await.succeeded);
+    std::fs::write(folder.join("requirements.txt"), format!("--no-index\n--find-links {}\ngreeting\n", wheels.display())).unwrap();
+    std::fs::write(folder.join("agent.py"), agent).unwrap();
+    let configured = frontdesk(folder, &["configure", "-e", "agent.py", "--name", "greeter", "--idle-timeout", "120"]).await;
+    assert!(configured.succeeded, "{}", configured.printed);
+    settings(folder, "[gateway]\nagent = \"greeter\"\n");
+}
+
+#[tokio::test]
+async fn a_project_s_agent_in_python_is_deployed_as_code() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start());
+    let folder = folder.path();
+    python_project(folder, "import greeting\n").await;
+    let deploy = async |more: &[&str]| {
+        let mut arguments = vec!["deploy", "--endpoint", &moto.url, "--pause-ms", "10", "--no-question", "--proxy-image", IMAGES[3]];
+        arguments.extend(more);
+        frontdesk(folder, &arguments).await
+    };
+    let buckets = async || aws(folder, &moto, &["s3api", "list-buckets"]).await["Buckets"].as_array().unwrap().clone();
+    let runtime = async || {
+        let runtimes = aws(folder, &moto, &["bedrock-agentcore-control", "list-agent-runtimes"]).await;
+        let id = runtimes["agentRuntimes"][0]["agentRuntimeId"].as_str().unwrap().to_owned();
+        aws(folder, &moto, &["bedrock-agentcore-control", "get-agent-runtime", "--agent-runtime-id", &id]).await
+    };
+    let key = |runtime: &serde_json::Value| runtime["agentRuntimeArtifact"]["codeConfiguration"]["code"]["s3"]["prefix"].to_string();
+
+    let planned = deploy(&["--plan"]).await;
+    assert!(planned.succeeded && planned.printed.contains("greeter: "), "{}", planned.printed);
+    assert!(planned.printed.contains("S3 "), "the code costs something:\n{}", planned.printed);
+    assert!(buckets().await.is_empty(), "a plan makes nothing");
+
+    let made = deploy(&[]).await;
+    assert!(made.succeeded && made.printed.contains("sent to s3://faq-desk-code-"), "{}", made.printed);
+    let first = runtime().await;
+    let code = &first["agentRuntimeArtifact"]["codeConfiguration"];
+    assert_eq!(code["entryPoint"], serde_json::json!(["frontdesk_start.py"]));
+    assert_eq!(first["environmentVariables"]["FRONTDESK_ENTRY_POINT"], "agent.py");
+    assert_eq!(first["lifecycleConfiguration"]["idleRuntimeSessionTimeout"], 120);
+    let object = aws(
+        folder,
+        &moto,
+        &["s3api", "head-object", "--bucket", code["code"]["s3"]["bucket"].as_str().unwrap(), "--key", key(&first).trim_matches('"')],
+    )
+    .await;
+    assert!(object["ContentLength"].as_u64().unwrap() > 1000, "{object}");
+
+    // What the first deployment wrote beside the code is no part of it.
+    let unchanged = deploy(&[]).await;
+    for part in ["already", "The stack faq-desk is unchanged."] {
+        assert!(unchanged.succeeded && unchanged.printed.contains(part), "{}", unchanged.printed);
+    }
+    std::fs::write(folder.join("agent.py"), "import greeting\nprint(greeting.HELLO)\n").unwrap();
+    let changed = deploy(&[]).await;
+    // Moto's change set does not look at parameters; its runtime does.
+    assert!(changed.succeeded && changed.printed.contains("sent to s3://"), "{}", changed.printed);
+    assert_ne!(key(&runtime().await), key(&first));
+
+    let removed = frontdesk(folder, &["undeploy", "--endpoint", &moto.url, "--pause-ms", "10", "--yes"]).await;
+    assert!(removed.succeeded && removed.printed.contains("Removed: bucket faq-desk-code-"), "{}", removed.printed);
+    assert!(buckets().await.is_empty());
+}
+
+/// The package as AgentCore runs it, but for its port: with its wheels, its key from the secret, and served although the file serves nothing itself.
+#[tokio::test]
+async fn a_package_serves_its_agent_with_the_key_from_the_secret() {
+    let (folder, moto) = (tempfile::tempdir().unwrap(), Moto::start());
+    let folder = folder.path();
+    let agent = "import greeting, os
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [f'{greeting.HELLO}, {os.environ[\"GROQ_API_KEY\"]}, {os.path.basename(__file__)}'.encode()]
+";
+    python_project(folder, agent).await;
+    let planned = deploy(folder, &moto, &["--plan"]).await;
+    assert!(planned.succeeded && planned.printed.contains("the image that was named"), "an image goes before code: {}", planned.printed);
+    let planned = frontdesk(folder, &["deploy", "--plan", "--endpoint", &moto.url, "--pause-ms", "10", "--proxy-image", IMAGES[3]]).await;
+    assert!(planned.succeeded, "{}", planned.printed);
+    assert!(run(folder, "python3", &["-m", "zipfile", "-e", ".frontdesk/packages/agent.zip", "unpacked"]).await.succeeded);
+    let secret = ["secretsmanager", "create-secret", "--name", "key", "--secret-string", "gsk-of-the-test"];
+    let secret = aws(folder, &moto, &secret).await["ARN"].as_str().unwrap().to_owned();
+
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new("python3");
+    command.arg("unpacked/frontdesk_start.py").current_dir(folder).env_clear().kill_on_drop(true);
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b");
+    command.env("AWS_ENDPOINT_URL", &moto.url).env("HOST", "127.0.0.1").env("PORT", port.to_string());
+    command.env("FRONTDESK_ENTRY_POINT", "agent.py:application");
+    command.env("FRONTDESK_AGENT_API_KEY_SECRET", secret).env("FRONTDESK_AGENT_API_KEY_VARIABLE", "GROQ_API_KEY");
+    let mut process = command.spawn().unwrap();
+    let said = loop {
+        assert!(process.try_wait().unwrap().is_none(), "the agent has ended");
+        let asked = run(folder, "curl", &["--silent", "--noproxy", "*", &format!("http://127.0.0.1:{port}/ping")]).await;
+        if asked.succeeded {
+            break asked.printed;
+        }
+    };
+    assert_eq!(said, "Hello from a wheel, gsk-of-the-test, agent.py");
+
+    // Without what fetches the key there is no package.
+    settings(folder, "model = \"groq:x\"\n[gateway]\nagent = \"greeter\"\n");
+    let refused = frontdesk(folder, &["deploy", "--plan", "--endpoint", &moto.url, "--proxy-image", IMAGES[3]]).await;
+    assert!(!refused.succeeded && refused.printed.contains("name boto3 in its requirements"), "{}", refused.printed);
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_go_to_aws_is_told_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let check = async |words: &str| {
+        let ran = frontdesk(folder, &["deploy", "--print", "template"]).await;
+        assert!(!ran.succeeded && ran.printed.contains(words), "`{words}` is not in\n{}", ran.printed);
+    };
+    settings(folder, "[gateway]\nagent = \"greeter\"\n");
+    check("gateway.agent is greeter, whose project must be in this folder").await;
+    python_project(folder, "").await;
+    assert!(frontdesk(folder, &["configure", "-e", "agent.py", "--name", "greeter", "--protocol", "mcp"]).await.succeeded);
+    check("speaks MCP").await;
+    assert!(frontdesk(folder, &["configure", "--image", "greeter:latest", "--name", "greeter", "--protocol", "http"]).await.succeeded);
+    check("--image URI").await;
+}
+
 #[tokio::test]
 async fn settings_that_do_not_fit_aws_are_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -206,13 +337,14 @@ async fn settings_that_do_not_fit_aws_are_named() {
     check("[agent]\nmodel = \"openai:x\"\nbase_url = \"http://localhost:11434/v1\"", "agent.base_url").await;
 }
 
-/// The template as printed, with a model that needs a key, an address for alarms and each format of the access log.
+/// The template as printed, with a model that needs a key, an address for alarms, each format of the access log, and an agent in Python.
 #[tokio::test]
 async fn the_linters_find_nothing_in_the_template() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    for (number, format) in ["json", "clf"].into_iter().enumerate() {
-        let more = format!("model = \"groq:x\"\nalarm_address = \"ops@lauki.example\"\n[access_log]\nformat = \"{format}\"\n");
+    python_project(folder, "").await;
+    for (number, (format, agent)) in [("json", ""), ("clf", ""), ("json", "[gateway]\nagent = \"greeter\"\n")].into_iter().enumerate() {
+        let more = format!("model = \"groq:x\"\nalarm_address = \"ops@lauki.example\"\n{agent}[access_log]\nformat = \"{format}\"\n");
         settings(folder, &more);
         let printed = frontdesk(folder, &["deploy", "--print", "template"]).await;
         assert!(printed.succeeded, "{}", printed.printed);

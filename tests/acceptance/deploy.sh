@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A life on AWS, played by moto and a real registry: planned, deployed, deployed again unchanged, with another FAQ, removed. Prints the transcript, with what each push
-# sent and how long each run took. Takes the executable and the FAQ; the program inside of the images is a stand-in of 64 bytes, which
+# sent and how long each run took. Takes the executable and the FAQ; the program inside of the images is a stand-in of some bytes, which
 # nobody starts here (tests/acceptance/image.sh runs a real one).
 set -euo pipefail
 frontdesk=$1
@@ -40,7 +40,8 @@ python3 - <<'END'
 import struct
 # An ELF header for a static program of 64-bit ARM.
 header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, 0, 0, 0, 0, 64, 56, 0, 64, 0, 0)
-open("program", "wb").write(header)
+# And the name by which a program is known that can fetch its model's key.
+open("program", "wb").write(header + b"secretsmanager.GetSecretValue")
 END
 printf '[agent]\nfaq = "faq.csv"\nmodel = "groq:openai/gpt-oss-20b"\n[deploy]\nstack_name = "acceptance"\n' > frontdesk.toml
 export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing AWS_REGION=eu-west-1 GROQ_API_KEY=gsk-acceptance-secret

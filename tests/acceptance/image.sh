@@ -98,7 +98,11 @@ bash -c "exec $(cat "$work/run")" > "$work/agent.log" 2>&1 &
 agent=$!
 trap 'kill "$agent"; wait "$agent" || true' EXIT
 ask() { curl --silent --show-error --fail --noproxy '*' "$@"; }
-ask --retry 120 --retry-delay 1 --retry-connrefused http://127.0.0.1:8080/ping
+# An emulated program takes minutes to begin; one that has ended never will.
+until ask http://127.0.0.1:8080/ping 2> /dev/null; do
+    kill -0 "$agent"
+    read -rt 0.5 <> <(:) || true
+done
 echo
 # Busy until every entry is embedded; an answer before that would be found by keywords.
 until ask http://127.0.0.1:8080/ping | grep '"Healthy"'; do

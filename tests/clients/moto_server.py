@@ -61,7 +61,7 @@ CHANGED_IN_PLACE = ["AWS::BedrockAgentCore::Runtime", "AWS::BedrockAgentCore::Ru
 def runtime(_name, properties, account, region):
     backend = bedrockagentcorecontrol_backends[account][region]
     configuration = {
-        "agent_runtime_artifact": {"containerConfiguration": {"containerUri": properties["AgentRuntimeArtifact"]["ContainerConfiguration"]["ContainerUri"]}},
+        "agent_runtime_artifact": artifact(properties["AgentRuntimeArtifact"]),
         "role_arn": properties["RoleArn"],
         "network_configuration": {"networkMode": properties["NetworkConfiguration"]["NetworkMode"]},
         "description": properties["Description"],
@@ -84,6 +84,14 @@ def runtime(_name, properties, account, region):
         made.agent_runtime_arn = f"arn:aws:bedrock-agentcore:{region}:{account}:runtime/{made.agent_runtime_id}"
     attributes = {"AgentRuntimeArn": made.agent_runtime_arn, "AgentRuntimeId": made.agent_runtime_id, "AgentRuntimeVersion": made.agent_runtime_version}
     return Made(made.agent_runtime_id, attributes, lambda: backend.delete_agent_runtime(made.agent_runtime_id))
+
+
+def artifact(properties):
+    if "CodeConfiguration" not in properties:
+        return {"containerConfiguration": {"containerUri": properties["ContainerConfiguration"]["ContainerUri"]}}
+    code = properties["CodeConfiguration"]
+    place = {"bucket": code["Code"]["S3"]["Bucket"], "prefix": code["Code"]["S3"]["Prefix"]}
+    return {"codeConfiguration": {"code": {"s3": place}, "runtime": code["Runtime"], "entryPoint": code["EntryPoint"]}}
 
 
 def endpoint(_name, properties, account, region):

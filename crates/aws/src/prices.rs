@@ -33,5 +33,7 @@ pub const ALARM_METRIC: f64 = 0.10;
 pub const METRIC: f64 = 0.30;
 /// Dollars a month for a secret.
 pub const SECRET: f64 = 0.40;
+/// Dollars a month for a GB of code in S3.
+pub const CODE_GB: f64 = 0.023;
 /// Dollars a month for a GB of images.
 pub const IMAGE_GB: f64 = 0.10;

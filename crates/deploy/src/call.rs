@@ -4,6 +4,7 @@
 //! takes a minute to build, and of fifteen services a deployment needs three operations each.
 
 mod account;
+mod bucket;
 mod credentials;
 mod endpoint;
 mod error;
@@ -26,9 +27,11 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 pub use account::Account;
+pub use bucket::Bucket;
 use credentials::CredentialSource;
 use endpoint::Endpoints;
 pub use error::{CallError, Refusal, RefusalKind};
+pub use object::ObjectVersion;
 use operation::Operation;
 use recorder::Recorder;
 use service::Protocol;

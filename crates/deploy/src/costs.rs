@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use frontdesk_aws::prices::{
-    AGENT_CPU_H, AGENT_GB_H, ALARM_METRIC, API_MILLION, FUNCTION_GB_S, FUNCTION_MILLION, IMAGE_GB, LOG_GB, METRIC, PRICES_OF, SECRET,
+    AGENT_CPU_H, AGENT_GB_H, ALARM_METRIC, API_MILLION, CODE_GB, FUNCTION_GB_S, FUNCTION_MILLION, IMAGE_GB, LOG_GB, METRIC, PRICES_OF,
+    SECRET,
 };
 
 /// What is assumed of a month.
@@ -25,8 +26,10 @@ pub struct Month {
     pub function_memory_mb: u32,
     /// What access log, proxy and agent write for a request, in bytes.
     pub log_bytes: f64,
-    /// Both images, in GB.
+    /// The images, in GB.
     pub image_gb: f64,
+    /// The agent's code in S3, in GB; 0 where the agent is an image.
+    pub code_gb: f64,
     /// Whether there is a secret.
     pub has_secret: bool,
 }
@@ -74,6 +77,9 @@ pub fn estimate(month: &Month) -> Vec<Item> {
         },
         Item { what: "ECR", how: format!("{:.2} GB of images × ${IMAGE_GB:.2}", month.image_gb), dollars: month.image_gb * IMAGE_GB },
     ];
+    if month.code_gb > 0.0 {
+        items.push(Item { what: "S3", how: format!("{:.2} GB of code × ${CODE_GB}", month.code_gb), dollars: month.code_gb * CODE_GB });
+    }
     if month.has_secret {
         items.push(Item { what: "Secrets Manager", how: format!("1 secret × ${SECRET:.2}"), dollars: SECRET });
     }
@@ -116,6 +122,7 @@ mod tests {
             function_memory_mb: 256,
             log_bytes: 2000.0,
             image_gb: 0.2,
+            code_gb: 0.0,
             has_secret: true,
         }
     }
@@ -136,6 +143,8 @@ mod tests {
         check(&month(), "CloudWatch", 1.80);
         check(&month(), "ECR", 0.02);
         check(&month(), "Secrets Manager", 0.40);
+        check(&Month { code_gb: 2.0, ..month() }, "S3", 0.046);
+        assert!(estimate(&month()).iter().all(|item| item.what != "S3"));
         assert!(estimate(&Month { has_secret: false, ..month() }).iter().all(|item| item.what != "Secrets Manager"));
         assert!(text(&month()).contains("together"));
     }

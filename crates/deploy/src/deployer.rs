@@ -5,6 +5,7 @@
 
 mod agent_logs;
 pub mod change_set;
+pub mod code;
 mod error;
 pub mod events;
 pub mod images;
@@ -14,6 +15,7 @@ pub mod secret;
 pub mod stacks;
 mod undeploy;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub use error::DeployError;
@@ -39,9 +41,14 @@ pub enum Progress<'a> {
     Planned(&'a [Change]),
     /// Something happened to a resource, or to the stack as a whole.
     Happened(&'a StackEvent),
+    /// Nothing has happened for a while; these resources are under way.
+    StillAt(&'a BTreeSet<String>),
     /// An attempt at the endpoint that came to nothing yet.
     NotYet(&'a str),
 }
+
+/// After so many looks at which nothing was new, who watches is told that it goes on all the same: an AgentCore runtime takes minutes and says nothing.
+const QUIET_LOOKS_MAX: u32 = 10;
 
 /// Is told what happens.
 pub type Listener<'a> = dyn FnMut(Progress<'_>) + Send + 'a;
@@ -176,8 +183,10 @@ impl Deployer<'_> {
 
     async fn execute(&self, change_set: &ChangeSet, name: &StackName) -> Result<(), DeployError> {
         match change_set::execute(self.aws, change_set).await {
-            // Somebody else has changed the stack since the change set was made.
-            Err(error) if error.has_code("InvalidChangeSetStatus") => Err(DeployError::Overtaken { stack: name.to_string() }),
+            // Somebody else has changed the stack since the change set was made, or has put another change set in its place.
+            Err(error) if error.has_code("InvalidChangeSetStatus") || error.has_code("ChangeSetNotFound") => {
+                Err(DeployError::Overtaken { stack: name.to_string() })
+            }
             executed => Ok(executed?),
         }
     }
@@ -194,10 +203,18 @@ impl Deployer<'_> {
     /// Tells what happens to a stack until it rests. `last_seen` is the last event of before.
     async fn watch(&self, stack_id: &str, mut last_seen: Option<String>, listener: &mut Listener<'_>) -> Result<(), DeployError> {
         let mut first_failure: Option<StackEvent> = None;
+        let (mut under_way, mut quiet_looks) = (BTreeSet::new(), 0);
         for _ in 0..WAITS_MAX {
             // The state before the events: whatever led to it is then among them.
             let stack = stacks::describe(self.aws, stack_id).await?;
-            for event in events::since(self.aws, stack_id, last_seen.as_deref()).await? {
+            let events = events::since(self.aws, stack_id, last_seen.as_deref()).await?;
+            quiet_looks = if events.is_empty() { quiet_looks + 1 } else { 0 };
+            for event in events {
+                if event.is_under_way() {
+                    under_way.insert(event.resource.clone());
+                } else {
+                    under_way.remove(&event.resource);
+                }
                 listener(Progress::Happened(&event));
                 if first_failure.is_none() && event.is_cause_of_failure() {
                     first_failure = Some(event.clone());
@@ -208,6 +225,9 @@ impl Deployer<'_> {
             let Some(stack) = stack.filter(|stack| stack.status != "DELETE_COMPLETE") else { return Ok(()) };
             if !stack.is_busy() {
                 return stack.verdict(first_failure);
+            }
+            if quiet_looks > 0 && quiet_looks % QUIET_LOOKS_MAX == 0 && !under_way.is_empty() {
+                listener(Progress::StillAt(&under_way));
             }
             tokio::time::sleep(self.pause).await;
         }

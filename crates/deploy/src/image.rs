@@ -65,7 +65,7 @@ pub enum ImageError {
     },
     /// The program would not start where it is sent.
     #[error(
-        "{path} is built for {found}, but the image is for {wanted}: build it with `cargo build --release --target {}` or give another with --agent-binary",
+        "{path} is built for {found}, but the image is for {wanted}: give one for it with --agent-binary (`make build-arm64`, or `cargo build --release --target {}`, makes one)",
         target(*wanted)
     )]
     WrongPlatform {

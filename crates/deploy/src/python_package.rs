@@ -6,7 +6,7 @@
 
 mod wheel;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use tokio::process::Command;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use crate::call::{Aws, CallError};
+use crate::call::{Aws, Bucket, CallError};
 
 /// AgentCore's machines, newest ABI first: a wheel for an older one fits too.
 const PLATFORMS: &[&str] = &["manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64"];
@@ -29,8 +29,9 @@ const PIP_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Of what pip said before it failed, in characters.
 const SAID_CHARS_MAX: usize = 2000;
 /// What no agent needs at run time; hidden files, a `.env` with keys among them, stay out too.
-const LEFT_OUT: &[&str] = &["__pycache__", "node_modules", "venv"];
-const ENDINGS_LEFT_OUT: &[&str] = &[".egg-info", ".pyc"];
+const LEFT_OUT: &[&str] = &["__pycache__", "frontdesk.toml", "node_modules", "venv"];
+/// `api-gateway-config.env` among them, which a deployment writes, and which holds a key.
+const ENDINGS_LEFT_OUT: &[&str] = &[".egg-info", ".env", ".pyc"];
 
 /// What a package is made of.
 #[derive(Clone, Debug)]
@@ -41,6 +42,10 @@ pub struct PythonPackageSpec {
     pub entry_point: String,
     /// A requirements file for pip; an agent may need nothing.
     pub requirements: Option<PathBuf>,
+    /// Files beside the agent's own, by their path in the zip: what starts it.
+    pub added: Vec<(&'static str, &'static str)>,
+    /// Files and folders below `source` that are no part of the agent, absolute as `source` is.
+    pub left_out: Vec<PathBuf>,
     /// Such as `3.13`.
     pub python_version: String,
     /// The Python whose pip downloads.
@@ -60,6 +65,8 @@ pub struct PythonPackage {
     pub bytes: u64,
     /// How many are in it.
     pub files: usize,
+    /// The modules and packages that code in it can import, by their names.
+    pub modules: BTreeSet<String>,
 }
 
 /// Why there is no package.
@@ -134,24 +141,25 @@ pub async fn build(spec: &PythonPackageSpec, path: &Path) -> Result<PythonPackag
         }
     }
     // The agent's own files go last, so that they win over a dependency's of the same name.
-    add_source(&spec.source, "", &mut contents)?;
+    add_source(&spec.source, "", &spec.left_out, &mut contents)?;
+    for (name, text) in &spec.added {
+        contents.insert((*name).to_owned(), Content::Bytes { bytes: text.as_bytes().to_vec(), is_executable: false });
+    }
     write(&contents, path)
 }
 
 impl PythonPackage {
-    /// Puts the zip into `bucket` below `prefix`, under its own digest: the key is that of this package for ever. Returns the key.
+    /// Puts the zip into `bucket` as `key`.
     ///
     /// # Errors
     /// As [`Aws::send`]; [`CallError::Unwritable`] when the zip cannot be read.
-    pub async fn upload(&self, aws: &Aws, bucket: &str, prefix: &str) -> Result<String, CallError> {
-        let key = format!("{prefix}/{}.zip", self.sha256);
+    pub async fn upload(&self, aws: &Aws, bucket: &Bucket<'_>, key: &str) -> Result<(), CallError> {
         let unreadable = |error: io::Error| CallError::Unwritable {
             action: "s3:PutObject".to_owned(),
             reason: format!("failed to read {}: {error}", self.path.display()),
         };
         let bytes = fs::read(&self.path).map_err(unreadable)?;
-        aws.put_object(bucket, &key, "application/zip", bytes.into()).await?;
-        Ok(key)
+        aws.put_object(bucket, key, "application/zip", bytes.into()).await
     }
 }
 
@@ -175,7 +183,7 @@ async fn download(spec: &PythonPackageSpec, requirements: &Path, folder: &Path) 
 }
 
 /// Adds the files of the agent's `folder`, whose path in the zip begins with `prefix`.
-fn add_source(folder: &Path, prefix: &str, contents: &mut Contents) -> Result<(), PythonPackageError> {
+fn add_source(folder: &Path, prefix: &str, left_out: &[PathBuf], contents: &mut Contents) -> Result<(), PythonPackageError> {
     for entry in fs::read_dir(folder).map_err(failed(folder))? {
         let entry = entry.map_err(failed(folder))?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -183,8 +191,11 @@ fn add_source(folder: &Path, prefix: &str, contents: &mut Contents) -> Result<()
             continue;
         }
         let path = entry.path();
+        if left_out.contains(&path) {
+            continue;
+        }
         if fs::metadata(&path).map_err(failed(&path))?.is_dir() {
-            add_source(&path, &format!("{prefix}{name}/"), contents)?;
+            add_source(&path, &format!("{prefix}{name}/"), left_out, contents)?;
         } else {
             contents.insert(format!("{prefix}{name}"), Content::File(path));
         }
@@ -212,7 +223,10 @@ fn write(contents: &Contents, path: &Path) -> Result<PythonPackage, PythonPackag
     if bytes > ZIP_BYTES_MAX {
         return Err(PythonPackageError::TooLarge { bytes });
     }
-    Ok(PythonPackage { path: path.to_owned(), sha256: hex::encode(hasher.finalize()), bytes, files: contents.len() })
+    let modules =
+        contents.keys().filter_map(|name| name.split_once('/').map_or_else(|| name.strip_suffix(".py"), |(package, _)| Some(package)));
+    let modules = modules.map(str::to_owned).collect();
+    Ok(PythonPackage { path: path.to_owned(), sha256: hex::encode(hasher.finalize()), bytes, files: contents.len(), modules })
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> PythonPackageError + use<> {

@@ -12,6 +12,7 @@ mod plan;
 mod proxy;
 mod settings;
 mod template;
+mod terraform;
 mod timeouts;
 
 use serde_json::json;
@@ -19,14 +20,19 @@ use serde_json::json;
 pub use access_log::{AccessLog, FormatError};
 pub use agent::ENDPOINT_NAME as AGENT_ENDPOINT;
 pub use permissions::{RESOURCE_TYPES, ResourceType};
-pub use settings::{AlarmSettings, Limits, Model, QuotaLimit, SettingsError, StackName, StackSettings};
+pub use settings::{AlarmSettings, Artifact, Limits, Model, QuotaLimit, SettingsError, StackName, StackSettings};
 pub use template::Template;
+pub use terraform::terraform;
 pub use timeouts::{TimeoutError, Timeouts};
 
 use template::{Output, Parameter, Resource, attribute, reference, substitute};
 
 /// Parameter: the URI of the agent's image.
 pub const AGENT_IMAGE: &str = "AgentImage";
+/// Parameter: the bucket of the agent's code, where it is no image.
+pub const AGENT_CODE_BUCKET: &str = "AgentCodeBucket";
+/// Parameter: the key of the agent's code in its bucket.
+pub const AGENT_CODE_KEY: &str = "AgentCodeKey";
 /// Parameter: the URI of the proxy's image.
 pub const PROXY_IMAGE: &str = "ProxyImage";
 /// Parameter: the ARN of the secret with the model provider's key; only where the model needs one.
@@ -88,9 +94,18 @@ pub fn template(settings: &StackSettings) -> Result<Template, FormatError> {
 /// An image in ECR by its digest or tag: AgentCore and Lambda take images from nowhere else.
 const IMAGE_PATTERN: &str = r"^[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[a-z0-9._/-]+[:@].+$";
 
+/// A bucket's name, as AgentCore takes it.
+const BUCKET_PATTERN: &str = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$";
+
 fn parameters(template: &mut Template, settings: &StackSettings) {
     let parameters = &mut template.parameters;
-    parameters.put(AGENT_IMAGE, Parameter::text("Image of the agent (linux/arm64), in ECR.", IMAGE_PATTERN));
+    match &settings.artifact {
+        Artifact::Image { .. } => parameters.put(AGENT_IMAGE, Parameter::text("Image of the agent (linux/arm64), in ECR.", IMAGE_PATTERN)),
+        Artifact::Code { .. } => {
+            parameters.put(AGENT_CODE_BUCKET, Parameter::text("Bucket of the agent's code, in this region.", BUCKET_PATTERN));
+            parameters.put(AGENT_CODE_KEY, Parameter::text("Key of the agent's code in its bucket: a zip.", r"^.+\.zip$"));
+        }
+    }
     parameters.put(PROXY_IMAGE, Parameter::text("Image of the proxy (linux/arm64), in ECR.", IMAGE_PATTERN));
     if settings.model.needs_key() {
         let description = "ARN of the secret in Secrets Manager that holds the model provider's key.";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use double::{Double, says};
 use frontdesk_aws::Credentials;
 use frontdesk_aws::sigv4::{self, BodyHash, Scope};
-use frontdesk_deploy::call::{Aws, Call, CallError, RefusalKind, Retries, operation};
+use frontdesk_deploy::call::{Aws, Bucket, Call, CallError, RefusalKind, Retries, operation};
 
 /// Short, for no test waits for a server to recover.
 const RETRIES: Retries = Retries { times_max: 2, delay_min: Duration::from_millis(1), delay_max: Duration::from_millis(2) };
@@ -48,21 +48,43 @@ async fn the_caller_is_asked_for_in_the_query_protocol() {
     assert_eq!(aws.calls().into_iter().collect::<Vec<_>>(), [("sts:GetCallerIdentity".to_owned(), 1)]);
 }
 
+const BUCKET: Bucket<'static> = Bucket { name: "code", owner: "123456789012" };
+
+/// A page of a bucket's list with one object.
+fn page(key: &str, is_truncated: &str, more: &str) -> String {
+    format!(
+        "<R><IsTruncated>{is_truncated}</IsTruncated>{more}<Version><Key>{key}</Key><VersionId>v1</VersionId><IsLatest>true</IsLatest></Version></R>"
+    )
+}
+
 #[tokio::test]
 async fn objects_keep_their_slashes_and_are_signed_once_encoded() {
     let double = Double::start(vec![
         says(200, &[], ""),
-        says(200, &[], "bytes"),
-        says(404, &[], "<Error><Code>NoSuchKey</Code><Message>no</Message></Error>"),
+        says(
+            200,
+            &[],
+            &page("a&amp;b.zip", "true", "<NextKeyMarker>a&amp;b.zip</NextKeyMarker><NextVersionIdMarker>v/1</NextVersionIdMarker>"),
+        ),
+        says(200, &[], &page("c.zip", "false", "")),
+        says(204, &[], ""),
     ])
     .await;
     let aws = aws(&double);
-    aws.put_object("code", "agents/a b+c.zip", "application/zip", "bytes".into()).await.unwrap();
-    assert_eq!(aws.get_object("code", "agents/a b+c.zip").await.unwrap().unwrap(), "bytes");
-    assert_eq!(aws.get_object("code", "absent").await.unwrap(), None);
+    aws.put_object(&BUCKET, "agents/a b+c.zip", "application/zip", "bytes".into()).await.unwrap();
+    let versions = aws.object_versions(&BUCKET, "a").await.unwrap();
+    assert_eq!(
+        versions.iter().map(|version| (version.key.as_str(), version.is_current)).collect::<Vec<_>>(),
+        [("a&b.zip", true), ("c.zip", true)]
+    );
+    aws.delete_object_version(&BUCKET, &versions[0]).await.unwrap();
     let asked = double.asked();
     assert_eq!(asked[0].0.uri.path(), "/code/agents/a%20b%2Bc.zip");
     assert_eq!(asked[0].1, "bytes");
+    assert_eq!(asked[2].0.uri.query(), Some("prefix=a&versions=&key-marker=a%26b.zip&version-id-marker=v%2F1"));
+    assert_eq!(asked[3].0.uri.to_string(), "/code/a%26b.zip?versionId=v1");
+    // A bucket of that name that is another's is never written to.
+    asked.iter().for_each(|(parts, _)| assert_eq!(parts.headers["x-amz-expected-bucket-owner"], "123456789012"));
     asked.iter().for_each(|(parts, body)| verify(parts, body, "s3"));
 }
 
@@ -93,7 +115,7 @@ async fn attempts_end() {
 /// One refusal, which must not be tried again: its kind, and what the error says.
 async fn check(answer: double::Scripted, kind: RefusalKind, words: &[&str]) {
     let double = Double::start(vec![answer]).await;
-    let error = aws(&double).put_object("code", "a.zip", "application/zip", "x".into()).await.unwrap_err();
+    let error = aws(&double).put_object(&BUCKET, "a.zip", "application/zip", "x".into()).await.unwrap_err();
     let refusal = error.refusal().unwrap();
     assert_eq!(refusal.kind(), kind, "{refusal:?}");
     assert_eq!(double.asked().len(), 1, "{refusal:?}");
@@ -159,7 +181,7 @@ async fn a_service_that_is_away_is_named() {
 #[tokio::test]
 async fn a_path_s_missing_part_is_told_before_anything_is_sent() {
     let double = Double::start(Vec::new()).await;
-    let error = aws(&double).send(Call::new(&operation::GET_OBJECT, "nothing").bucket("code")).await.unwrap_err();
+    let error = aws(&double).send(Call::new(&operation::PUT_OBJECT, "nothing").bucket("code")).await.unwrap_err();
     assert!(error.to_string().contains("needs a `key`"), "{error}");
     assert!(double.asked().is_empty());
 }

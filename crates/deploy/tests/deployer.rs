@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use double::{Double, Scripted, says};
 use frontdesk_aws::Credentials;
-use frontdesk_deploy::call::{Aws, Retries};
-use frontdesk_deploy::deployer::{DeployError, Deployer, Outcome, Progress, Wanted, undeploy};
+use frontdesk_deploy::call::{Account, Aws, Retries};
+use frontdesk_deploy::deployer::{DeployError, Deployer, Outcome, Progress, Removed, Wanted, undeploy};
+use frontdesk_deploy::python_package::PythonPackage;
 use frontdesk_deploy::stack::{self, StackName, outputs};
 
 /// Short, for no test waits for a server to recover.
@@ -149,6 +150,20 @@ async fn a_first_deployment_is_planned_executed_and_watched() {
 }
 
 #[tokio::test]
+async fn a_long_silence_is_broken_with_what_is_under_way() {
+    let mut script = vec![no_stack(), account(None), change_set_made(), change_set("CREATE_COMPLETE", "", &["Proxy"]), events(&[]), done()];
+    let before = || events(&[("2", "AgentRuntime", "CREATE_IN_PROGRESS", ""), ("1", "Proxy", "CREATE_COMPLETE", "")]);
+    for _ in 0..25 {
+        script.extend([stack_in("CREATE_IN_PROGRESS"), before()]);
+    }
+    script.extend([stack_in("CREATE_COMPLETE"), before(), stack_in("CREATE_COMPLETE")]);
+    let ran = deploy(script).await;
+    assert!(matches!(ran.outcome, Ok(Outcome::Deployed(_))), "{:?}", ran.outcome);
+    let told = ran.told.iter().filter(|told| *told == "StillAt({\"AgentRuntime\"})").count();
+    assert_eq!(told, 2, "after ten quiet looks and after twenty: {:?}", ran.told);
+}
+
+#[tokio::test]
 async fn a_role_that_the_account_has_is_not_made_again() {
     let script =
         vec![no_stack(), account(Some("arn:aws:iam::123456789012:role/theirs")), refused("ValidationError", "Template format error.")];
@@ -226,7 +241,11 @@ async fn what_is_another_s_or_at_work_is_left_alone() {
     check(vec![stack_with("CREATE_COMPLETE", "somebody", "")], &["stack faq exists and was not made by frontdesk", "deploy.stack_name"])
         .await;
     check(vec![stack_in("UPDATE_IN_PROGRESS")], &["being changed right now (UPDATE_IN_PROGRESS)"]).await;
-    check(vec![stack_in("UPDATE_ROLLBACK_FAILED")], &["stuck in UPDATE_ROLLBACK_FAILED", "frontdesk undeploy"]).await;
+    check(
+        vec![stack_in("UPDATE_ROLLBACK_FAILED")],
+        &["stuck in UPDATE_ROLLBACK_FAILED", "continue-update-rollback --stack-name faq", "frontdesk undeploy"],
+    )
+    .await;
     let overtaken = vec![
         stack_in("UPDATE_COMPLETE"),
         account(None),
@@ -236,6 +255,15 @@ async fn what_is_another_s_or_at_work_is_left_alone() {
         refused("InvalidChangeSetStatus", "ChangeSet cannot be executed in its current status of OBSOLETE"),
     ];
     check(overtaken, &["somebody else has changed the stack faq", "Nothing was changed"]).await;
+    // Two deployments at once: the second's change set takes the first's place.
+    let gone = || refused("ChangeSetNotFound", "ChangeSet [arn:cs/1] does not exist");
+    let two = || vec![stack_in("UPDATE_COMPLETE"), account(None), change_set_made()];
+    let mut while_waiting = two();
+    while_waiting.push(gone());
+    check(while_waiting, &["or deploys to it"]).await;
+    let mut before_executing = two();
+    before_executing.extend([change_set("CREATE_COMPLETE", "", &["Proxy"]), events(&[]), gone()]);
+    check(before_executing, &["or deploys to it"]).await;
 }
 
 #[tokio::test]
@@ -336,6 +364,52 @@ async fn a_question_is_asked_until_it_is_answered_or_cannot_be() {
     assert!(said.unwrap_err().contains("answers 403"));
 }
 
+/// A bucket's tags: one.
+fn tags(key: &str, value: &str) -> Scripted {
+    says(200, &[], &format!("<Tagging><TagSet><Tag><Key>{key}</Key><Value>{value}</Value></Tag></TagSet></Tagging>"))
+}
+
+/// What becomes of a package of code when S3 answers so.
+async fn store_code(script: Vec<Scripted>) -> (Result<bool, String>, Vec<String>) {
+    let double = Double::start(script).await;
+    let aws = aws(&double);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.zip");
+    std::fs::write(&path, "zip").unwrap();
+    let package = PythonPackage { path, sha256: "ab".repeat(32), bytes: 3, files: 1, modules: Default::default() };
+    let account = Account { id: "123456789012".to_owned(), arn: "arn:aws:iam::123456789012:user/ada".to_owned() };
+    let stored = Deployer { aws: &aws, pause: Duration::ZERO }.store_code(&account, &name(), &package).await;
+    let calls =
+        double.asked().into_iter().map(|(parts, _)| format!("{} {}", parts.method, parts.uri.query().unwrap_or_default())).collect();
+    (stored.map(|stored| stored.is_new).map_err(|error| error.to_string()), calls)
+}
+
+#[tokio::test]
+async fn code_goes_into_a_bucket_of_the_stack_s_own_and_into_no_other() {
+    let error = |status, code: &str| says(status, &[], &format!("<Error><Code>{code}</Code><Message>no</Message></Error>"));
+    let listed =
+        |key: &str| says(200, &[], &format!("<R><Version><Key>{key}</Key><VersionId>1</VersionId><IsLatest>true</IsLatest></Version></R>"));
+    let there = format!("agent/{}.zip", "ab".repeat(32));
+    let (stored, calls) = store_code(vec![error(404, "NoSuchBucket"), done(), done(), done(), done()]).await;
+    assert_eq!(stored, Ok(true));
+    assert_eq!(calls, ["GET tagging=", "PUT ", "GET prefix=agent&versions=", "PUT tagging=", "PUT "]);
+    // One whose tags were never written, because the deployment was cut off.
+    assert_eq!(store_code(vec![error(404, "NoSuchTagSet"), done(), done(), done()]).await.0, Ok(true));
+    assert_eq!(store_code(vec![tags("made-by", "frontdesk"), listed(&there)]).await.0, Ok(false));
+    assert_eq!(store_code(vec![tags("made-by", "frontdesk"), listed("agent/other.zip"), done()]).await.0, Ok(true));
+
+    let check = async |script: Vec<Scripted>, words: &str| {
+        let (stored, calls) = store_code(script).await;
+        let error = stored.unwrap_err();
+        assert!(error.contains(words), "`{error}` lacks `{words}`");
+        assert!(!calls.iter().any(|call| call == "PUT tagging="), "{calls:?}");
+    };
+    check(vec![error(404, "NoSuchTagSet"), listed("theirs")], "was not made by frontdesk").await;
+    check(vec![tags("made-by", "somebody"), done()], "was not made by frontdesk").await;
+    check(vec![error(403, "AccessDenied")], "(which must be account 123456789012's) is missing").await;
+    check(vec![error(404, "NoSuchBucket"), error(409, "BucketAlreadyExists")], "(another account's) exists").await;
+}
+
 #[tokio::test]
 async fn undeploying_removes_what_was_made_and_names_what_stays() {
     let resources = "<R><StackResourceSummaries>\
@@ -347,7 +421,8 @@ async fn undeploying_removes_what_was_made_and_names_what_stays() {
         let double = Double::start(script).await;
         let aws = aws(&double);
         let deployer = Deployer { aws: &aws, pause: Duration::ZERO };
-        (undeploy(&deployer, &name(), &mut |_| {}).await, double)
+        let account = Account { id: "123456789012".to_owned(), arn: "arn:aws:iam::123456789012:user/ada".to_owned() };
+        (undeploy(&deployer, &account, &name(), &mut |_| {}).await, double)
     };
     let absent = || says(400, &[], r#"{"__type":"ResourceNotFoundException","message":"no"}"#);
     let (done_, double) = run(vec![
@@ -371,12 +446,18 @@ async fn undeploying_removes_what_was_made_and_names_what_stays() {
         says(200, &[], "{}"),
         says(200, &[], r#"{"repositories":[{"repositoryArn":"arn:r","repositoryName":"faq/proxy","repositoryUri":"host/faq/proxy"}]}"#),
         says(200, &[], r#"{"tags":[]}"#),
+        tags("made-by", "frontdesk"),
+        says(200, &[], "<R><DeleteMarker><Key>agent/a.zip</Key><VersionId>2</VersionId></DeleteMarker><Version><Key>agent/a.zip</Key><VersionId>1</VersionId></Version></R>"),
+        says(204, &[], ""),
+        says(204, &[], ""),
+        says(204, &[], ""),
     ])
     .await;
     let removed = done_.unwrap();
     let logs = "log group /aws/bedrock-agentcore/runtimes/faq-1-live";
     let expected = ["stack faq (1 resources)", logs, "API key beside", "secret faq/model-key", "image repository faq/agent (2 images)"];
-    assert_eq!(removed.removed, expected);
+    assert_eq!(removed.removed[..5], expected);
+    assert!(removed.removed[5].starts_with("bucket faq-code-") && removed.removed[5].ends_with("(2 objects)"), "{removed:?}");
     assert_eq!(removed.kept[0].what, "AWS::IAM::Role faq-LogRole-X");
     let calls = called(&double);
     assert!(calls.contains(&"/apikeys/k3".to_owned()) && !calls.contains(&"/apikeys/k2".to_owned()), "{calls:?}");
@@ -388,6 +469,10 @@ async fn undeploying_removes_what_was_made_and_names_what_stays() {
     assert_eq!(called(&double), ["DescribeStacks"]);
 
     let no_repository = || says(400, &[], r#"{"__type":"RepositoryNotFoundException","message":"no"}"#);
-    let (nothing, _) = run(vec![no_stack(), absent(), no_repository(), no_repository()]).await;
-    assert_eq!(nothing.unwrap().removed, Vec::<String>::new());
+    let no_bucket = says(404, &[], "<Error><Code>NoSuchBucket</Code><Message>no</Message></Error>");
+    let (nothing, _) = run(vec![no_stack(), absent(), no_repository(), no_repository(), no_bucket]).await;
+    assert_eq!(nothing.unwrap(), Removed::default());
+    let denied = says(403, &[], "<Error><Code>AccessDenied</Code><Message>no</Message></Error>");
+    let (unseen, _) = run(vec![no_stack(), absent(), no_repository(), no_repository(), denied]).await;
+    assert_eq!(unseen.unwrap().kept[0].why, "the permission s3:GetBucketTagging is missing");
 }

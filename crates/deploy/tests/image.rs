@@ -216,7 +216,7 @@ fn what_would_not_start_is_refused() {
         &static_program(62),
         "layout",
         wrong,
-        "built for linux/amd64, but the image is for linux/arm64: build it with `cargo build --release --target aarch64",
+        "built for linux/amd64, but the image is for linux/arm64: give one for it with --agent-binary (`make build-arm64`, or `cargo build --release --target aarch64",
     );
     check(b"#!/bin/sh\n", "layout", |error| matches!(error, ImageError::NotAProgram { .. }), "not an ELF file");
     let taken = |error: &ImageError| matches!(error, ImageError::NotALayout { .. });

@@ -1,10 +1,14 @@
 //! ECR, S3 and STS as moto plays them: another's reading of the same APIs.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use frontdesk_aws::{Credentials, SecretKey};
-use frontdesk_deploy::call::Aws;
+use frontdesk_deploy::call::{Aws, Bucket};
+use frontdesk_deploy::deployer::{Deployer, undeploy};
+use frontdesk_deploy::python_package::{self, PythonPackageSpec};
 use frontdesk_deploy::registry::Login;
+use frontdesk_deploy::stack::StackName;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -89,17 +93,49 @@ async fn the_registry_s_login_is_a_user_and_a_password() {
 }
 
 #[tokio::test]
-async fn objects_come_back_as_they_went() {
+async fn code_is_stored_once_under_its_digest_and_goes_with_its_bucket() {
     let moto = Moto::start().await;
     let aws = moto.aws();
-    let absent = aws.put_object("code", "a.zip", "application/zip", "x".into()).await.unwrap_err();
-    assert!(absent.has_code("NoSuchBucket"), "{absent}");
-    let script = "import sys, boto3
-s3 = boto3.client('s3', endpoint_url=sys.argv[1], region_name='eu-west-1', aws_access_key_id='a', aws_secret_access_key='b')
-s3.create_bucket(Bucket='code', CreateBucketConfiguration={'LocationConstraint': 'eu-west-1'})";
-    let ran = Command::new("python3").args(["-c", script, &moto.url]).output().await.unwrap();
-    assert!(ran.status.success(), "{ran:?}");
-    aws.put_object("code", "agents/übung a.zip", "application/zip", "bytes".into()).await.unwrap();
-    assert_eq!(aws.get_object("code", "agents/übung a.zip").await.unwrap().unwrap(), "bytes");
-    assert_eq!(aws.get_object("code", "absent").await.unwrap(), None);
+    let deployer = Deployer { aws: &aws, pause: Duration::ZERO };
+    let (account, stack) = (aws.account().await.unwrap(), StackName::new("faq-desk").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let package = async |text: &str| {
+        std::fs::write(folder.path().join("agent.py"), text).unwrap();
+        let spec = PythonPackageSpec {
+            source: folder.path().to_owned(),
+            entry_point: "agent.py".to_owned(),
+            requirements: None,
+            added: Vec::new(),
+            left_out: vec![folder.path().join("agent.zip")],
+            python_version: "3.13".to_owned(),
+            python: "python3".into(),
+            pip_arguments: Vec::new(),
+        };
+        python_package::build(&spec, &folder.path().join("agent.zip")).await.unwrap()
+    };
+    let (first, second) = (package("1").await, package("2").await);
+    let stored = deployer.store_code(&account, &stack, &second).await.unwrap();
+    assert!(stored.is_new && stored.key == format!("agent/{}.zip", second.sha256), "{stored:?}");
+    assert!(!deployer.store_code(&account, &stack, &second).await.unwrap().is_new);
+    assert_eq!(aws.calls()["s3:PutObject"], 1);
+    assert_ne!(first.sha256, second.sha256);
+    let again = package("1").await;
+    assert!(deployer.store_code(&account, &stack, &again).await.unwrap().is_new);
+    let bucket = Bucket { name: &stored.bucket, owner: &account.id };
+    assert_eq!(aws.object_versions(&bucket, "").await.unwrap().len(), 2);
+
+    // A bucket that somebody made otherwise is neither written to nor removed.
+    let theirs = StackName::new("theirs").unwrap();
+    let name = theirs.code_bucket(&account.id, aws.region());
+    let other = Bucket { name: &name, owner: &account.id };
+    aws.create_bucket(&other).await.unwrap();
+    aws.tag_bucket(&other, &[("made-by", "somebody")]).await.unwrap();
+    let refused = deployer.store_code(&account, &theirs, &again).await.unwrap_err();
+    assert!(refused.to_string().contains("was not made by frontdesk"), "{refused}");
+    undeploy(&deployer, &account, &theirs, &mut |_| {}).await.unwrap();
+    assert!(aws.bucket_tags(&other).await.unwrap().is_some());
+
+    let removed = undeploy(&deployer, &account, &stack, &mut |_| {}).await.unwrap();
+    assert_eq!(removed.removed, [format!("bucket {} (2 objects)", stored.bucket)]);
+    assert_eq!(aws.bucket_tags(&bucket).await.unwrap(), None);
 }

@@ -23,6 +23,9 @@ impl Agent {
             ("code/.env", "GROQ_API_KEY=secret\n"),
             ("code/__pycache__/agent.cpython-313.pyc", "x"),
             ("code/venv/lib.py", "x"),
+            ("code/data/frontdesk.db", "x"),
+            ("code/api-gateway-config.env", "API_KEY=x"),
+            ("code/frontdesk.toml", ""),
             ("code/tone.py", "OWN = 1\n"),
             ("requirements.txt", requirements),
         ] {
@@ -74,6 +77,8 @@ impl Agent {
             source: self.path("code"),
             entry_point: "agent.py".to_owned(),
             requirements: Some(self.path("requirements.txt")),
+            added: vec![("start.py", "import agent\n")],
+            left_out: vec![self.path("code/data")],
             python_version: "3.13".to_owned(),
             python: PathBuf::from("python3"),
             pip_arguments: vec!["--no-index".to_owned(), "--find-links".to_owned(), wheels],
@@ -112,6 +117,7 @@ async fn code_and_wheels_for_arm64_are_one_zip() {
         ("greeting/fast.so", 0o644),
         ("greeting_extra.py", 0o644),
         ("lib/words.py", 0o644),
+        ("start.py", 0o644),
         ("tone-1.0.dist-info/METADATA", 0o644),
         ("tone-1.0.dist-info/RECORD", 0o644),
         ("tone-1.0.dist-info/WHEEL", 0o644),
@@ -126,6 +132,7 @@ async fn code_and_wheels_for_arm64_are_one_zip() {
     assert_eq!(text("bin/greet-now"), "#!/usr/bin/env python3\nprint(1)\n");
     assert!(text("bin/greet").ends_with("from greeting.main import App\n\nsys.exit(App.run())\n"), "{}", text("bin/greet"));
     assert_eq!(package.files, expected.len());
+    assert!(package.modules.contains("greeting") && package.modules.contains("agent") && !package.modules.contains("absent"));
 }
 
 #[tokio::test]

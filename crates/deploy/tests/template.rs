@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use frontdesk_deploy::stack::{self, AlarmSettings, Limits, Model, QuotaLimit, RESOURCE_TYPES, StackName, StackSettings, Timeouts};
+use frontdesk_deploy::stack::{
+    self, AlarmSettings, Artifact, Limits, Model, QuotaLimit, RESOURCE_TYPES, StackName, StackSettings, Timeouts,
+};
 use serde_json::Value;
 
 fn settings() -> StackSettings {
     StackSettings {
         name: StackName::new("faq-desk").unwrap(),
         stage: "prod".to_owned(),
-        agent_repository: "faq-desk/agent".to_owned(),
+        artifact: Artifact::Image { repository: "faq-desk/agent".to_owned() },
+        request_headers: Vec::new(),
         agent_variables: BTreeMap::from([("FRONTDESK_AGENT_COMPANY".to_owned(), "Lauki, a telecommunications company".to_owned())]),
         model: Model::WithKey { key_variable: "GROQ_API_KEY".to_owned() },
         idle_session_s: 900,
@@ -58,6 +61,29 @@ fn the_smallest_template_is_the_one_that_was_reviewed() {
 }
 
 #[test]
+fn the_template_of_an_agent_in_python_is_the_one_that_was_reviewed() {
+    let artifact = Artifact::Code { runtime: "PYTHON_3_13".to_owned(), entry_point: vec!["frontdesk_start.py".to_owned()] };
+    let header = "X-Amzn-Bedrock-AgentCore-Runtime-Custom-Tenant".to_owned();
+    let python = StackSettings { artifact, request_headers: vec![header], ..settings() };
+    check_golden("template-python.json", &python);
+    let template = template(&python);
+    assert!(template["Parameters"].get(stack::AGENT_IMAGE).is_none());
+    let statements = template["Resources"]["AgentRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"].to_string();
+    assert!(!statements.contains("ecr:") && !statements.contains("s3:"), "AgentCore fetches code in the deployer's name: {statements}");
+    let headers = vec!["X-Amzn-Bedrock-AgentCore-Runtime-Custom-A".to_owned(); 20];
+    assert!(StackSettings { request_headers: headers, ..settings() }.check().unwrap_err().to_string().contains("20 headers"));
+}
+
+#[test]
+fn a_bucket_s_name_is_one_account_s_in_one_region_and_never_too_long() {
+    let longest = StackName::new(&"a".repeat(40)).unwrap();
+    let name = longest.code_bucket("123456789012", "ap-southeast-1");
+    assert!(name.len() <= 63 && name.starts_with("aaaa"), "{name}");
+    assert_ne!(name, longest.code_bucket("123456789012", "ap-southeast-2"));
+    assert_ne!(name, longest.code_bucket("123456789013", "ap-southeast-1"));
+}
+
+#[test]
 fn bedrock_is_allowed_the_one_model() {
     let of = |id: &str| {
         let template = template(&StackSettings { model: Model::Bedrock { id: id.to_owned() }, ..settings() });
@@ -102,6 +128,28 @@ fn only_what_knows_no_resources_is_allowed_on_all() {
             assert!(actions.iter().all(|action| known.contains(&action.as_str().unwrap())), "{name}: {statement}");
         }
     }
+}
+
+#[test]
+fn terraform_is_handed_the_same_template_with_its_parameters() {
+    let settings = settings();
+    let made = stack::template(&settings).unwrap();
+    let file: Value = serde_json::from_str(&stack::terraform(&settings.name, &made)).unwrap();
+    let resource = &file["resource"]["aws_cloudformation_stack"]["frontdesk"];
+    let body = resource["template_body"].as_str().unwrap();
+    assert!(body.len() < 51_200, "CloudFormation takes no longer template in a text");
+    // Terraform fills no place in the template: each is written twice, which it reads as once.
+    assert_eq!(body.matches("${").count(), body.matches("$${").count());
+    assert!(body.contains("$${AWS::Region}"));
+    assert_eq!(serde_json::from_str::<Value>(&body.replace("$${", "${")).unwrap(), template(&settings));
+    let parameters = resource["parameters"].as_object().unwrap();
+    assert_eq!(parameters.keys().collect::<Vec<_>>(), template(&settings)["Parameters"].as_object().unwrap().keys().collect::<Vec<_>>());
+    for variable in parameters.values() {
+        let name = variable.as_str().unwrap().strip_prefix("${var.").unwrap().trim_end_matches('}');
+        assert_eq!(file["variable"][name]["type"], "string", "{name}");
+    }
+    assert_eq!(file["variable"]["make_log_role"]["default"], "false");
+    assert_eq!(file["output"]["api_endpoint"]["value"], "${aws_cloudformation_stack.frontdesk.outputs[\"ApiEndpoint\"]}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The settings as a stack on AWS has them: the same agent, with what AWS adds and without what only a machine has.
 
+mod agent;
 pub(crate) mod differences;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -13,40 +15,42 @@ use frontdesk_deploy::image::{ImageSpec, Platform};
 use frontdesk_deploy::stack::{AlarmSettings, Limits, Model, QuotaLimit, StackName, StackSettings, Timeouts};
 use frontdesk_gateway::access_log;
 
-use crate::settings::{QuotaPeriodSetting, Settings, agent_variables, variable_of};
+pub(crate) use agent::{DeployedAgent, PythonAgent};
+
+use crate::settings::{HostedAgentSettings, QuotaPeriodSetting, Settings, agent_variables, variable_of};
 
 /// The provider whose models an agent on AWS calls with its role.
 const BEDROCK: &str = "bedrock";
 /// Settings of the agent that name a place or a size of this machine; the image has its own.
 const OF_THIS_MACHINE: [&str; 4] = ["agent.faq", "agent.model_dir", "agent.cache_dir", "agent.embedding_threads"];
 
-/// The stack that the settings describe.
+/// The stack that the settings describe, for this agent.
 ///
 /// # Errors
 /// Names the setting that does not fit AWS, and what would.
-pub(crate) fn stack_settings(settings: &Settings) -> anyhow::Result<StackSettings> {
+pub(crate) fn stack_settings(settings: &Settings, deployed: &DeployedAgent) -> anyhow::Result<StackSettings> {
     let Settings { gateway, usage_plan, deploy, agent, .. } = settings;
     let name = StackName::new(&deploy.stack_name)?;
     let chosen = chosen_model(settings);
-    let mut variables = agent_variables(agent)?;
-    variables.retain(|(variable, _)| !OF_THIS_MACHINE.iter().any(|path| variable_of(path) == *variable));
-    // The stack names the variable beside the secret.
-    variables.retain(|(variable, _)| *variable != variable_of("agent.api_key_variable"));
-    let mut agent_variables: std::collections::BTreeMap<_, _> = variables.into_iter().collect();
-    agent_variables.insert(variable_of("agent.model"), chosen.to_string());
+    let python = deployed.python();
+    let agent_variables = match python {
+        Some(python) => python.variables().collect(),
+        None => faq_variables(agent, &chosen)?,
+    };
     let format = match settings.access_log.format.as_str() {
         "json" => access_log::JSON,
         "clf" => access_log::CLF,
         format => format,
     };
     let stack = StackSettings {
-        agent_repository: name.repository("agent"),
+        artifact: deployed.artifact(&name)?,
+        request_headers: python.map(|python| python.agent.request_headers.clone()).unwrap_or_default(),
         name,
         stage: gateway.stage.clone(),
         agent_variables,
         model: model(&chosen, settings)?,
-        idle_session_s: deploy.idle_session_s,
-        session_s_max: deploy.session_s_max,
+        idle_session_s: python.and_then(|python| python.agent.idle_timeout_s).map_or(deploy.idle_session_s, u64::from),
+        session_s_max: python.and_then(|python| python.agent.lifetime_max_s).map_or(deploy.session_s_max, u64::from),
         function_memory_mb: deploy.function_memory_mb,
         prompt_chars_max: gateway.prompt_chars_max,
         timeouts: Timeouts::new(gateway.integration_timeout_ms, deploy.function_timeout_s, deploy.stream_timeout_s)?,
@@ -64,6 +68,17 @@ pub(crate) fn stack_settings(settings: &Settings) -> anyhow::Result<StackSetting
     };
     stack.check()?;
     Ok(stack)
+}
+
+/// The variables of the FAQ agent, and of an image, which may be one of it.
+fn faq_variables(agent: &HostedAgentSettings, chosen: &ModelChoice) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut variables = agent_variables(agent)?;
+    variables.retain(|(variable, _)| !OF_THIS_MACHINE.iter().any(|path| variable_of(path) == *variable));
+    // The stack names the variable beside the secret.
+    variables.retain(|(variable, _)| *variable != variable_of("agent.api_key_variable"));
+    let mut variables: BTreeMap<_, _> = variables.into_iter().collect();
+    variables.insert(variable_of("agent.model"), chosen.to_string());
+    Ok(variables)
 }
 
 /// The model on AWS. `auto` is decided here, where the provider's key is: on AWS it would find none.
@@ -96,24 +111,44 @@ fn is_of_this_machine(url: &str) -> bool {
     ["localhost", "127.", "[::1]", "0.0.0.0"].iter().any(|local| host.starts_with(local))
 }
 
-/// The images of the stack, in the order agent, proxy: of `binary`, else of this executable.
+/// The image of a part of the stack: of `binary`, else of this executable.
 ///
 /// # Errors
-/// Where this executable cannot be found, or the embedding model's files cannot be read.
-pub(crate) fn image_specs(settings: &Settings, binary: Option<&Path>) -> anyhow::Result<[(Part, ImageSpec); 2]> {
+/// Where this executable cannot be found, cannot reach the model on AWS, or the embedding model's files cannot be read.
+pub(crate) fn image_spec(settings: &Settings, part: Part, binary: Option<&Path>, model: &Model) -> anyhow::Result<ImageSpec> {
     let program = match binary {
         Some(program) => program.to_owned(),
         None => std::env::current_exe().context("failed to find this executable: name one with --agent-binary")?,
     };
     // AgentCore runs nothing else.
     let platform = Platform::LinuxArm64;
+    if part == Part::Proxy {
+        return Ok(ImageSpec::lambda(&program, platform));
+    }
+    let faq = &settings.agent.faq;
+    if !faq.is_file() {
+        bail!("agent.faq is {}, which is not there: name the FAQ that the agent on AWS answers from", faq.display());
+    }
+    if *model != Model::Keyless && !speaks_to_aws(&program)? {
+        bail!(
+            "{} was built without the Cargo feature `aws`, so the agent could reach neither Bedrock nor its model's key: `make build-arm64` makes one with it, for --agent-binary",
+            program.display()
+        );
+    }
     let model = ModelFiles::locate(&settings.agent.model_dir)?;
     let model = model.map(|files| vec![files.weights().to_owned(), files.tokenizer().to_owned()]).unwrap_or_default();
     if model.is_empty() {
         println!("The embedding model is not here, so the agent on AWS will search by keywords: `frontdesk model pull` fetches it.");
     }
-    let agent = ImageSpec::agent(&program, platform, &model, &settings.agent.faq);
-    Ok([(Part::Agent, agent), (Part::Proxy, ImageSpec::lambda(&program, platform))])
+    Ok(ImageSpec::agent(&program, platform, &model, faq))
+}
+
+/// Whether a program, which may be for another machine and cannot be asked, was built with the feature `aws`: it holds the name of a call that nothing else makes.
+/// The name is put together here, so that this program does not hold it for having looked.
+fn speaks_to_aws(program: &Path) -> anyhow::Result<bool> {
+    let name = ["secretsmanager.", "GetSecretValue"].concat();
+    let bytes = std::fs::read(program).with_context(|| format!("failed to read {}", program.display()))?;
+    Ok(bytes.windows(name.len()).any(|window| window == name.as_bytes()))
 }
 
 /// The provider's key, from the environment or `.env`.

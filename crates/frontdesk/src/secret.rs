@@ -69,6 +69,7 @@ fn signed(arn: &str, place: &Arn, credentials: &Credentials, now: OffsetDateTime
     let mut request = Request::builder().method(Method::POST).uri(endpoint(place)).body(()).context("the endpoint's URL is none")?;
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
+    // `deploy` finds this text in a program that can fetch its model's key, and only there.
     headers.insert("x-amz-target", HeaderValue::from_static("secretsmanager.GetSecretValue"));
     let (mut parts, ()) = request.into_parts();
     let scope = Scope { region: &place.region, service: SERVICE };

@@ -77,8 +77,18 @@ operations! {
 
     /// Stores an object.
     PUT_OBJECT = S3 "PutObject" PUT "/{key+}";
-    /// Fetches an object.
-    GET_OBJECT = S3 "GetObject" GET "/{key+}";
+    /// Removes one version of an object.
+    DELETE_OBJECT = S3 "DeleteObject" DELETE "/{key+}" as "DeleteObjectVersion";
+    /// Lists a bucket's objects with all their versions.
+    LIST_OBJECT_VERSIONS = S3 "ListObjectVersions" GET "/" as "ListBucketVersions";
+    /// Reads a bucket's tags.
+    GET_BUCKET_TAGGING = S3 "GetBucketTagging" GET "/";
+    /// Makes a bucket.
+    CREATE_BUCKET = S3 "CreateBucket" PUT "/";
+    /// Says of a bucket who made it.
+    PUT_BUCKET_TAGGING = S3 "PutBucketTagging" PUT "/";
+    /// Removes a bucket.
+    DELETE_BUCKET = S3 "DeleteBucket" DELETE "/";
 
     /// A stack's state, outputs and tags.
     DESCRIBE_STACKS = CLOUDFORMATION "DescribeStacks" POST "/";

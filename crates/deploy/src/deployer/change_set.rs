@@ -2,7 +2,7 @@
 
 use super::{DeployError, Deployer, WAITS_MAX, Wanted};
 use crate::call::{Aws, Call, CallError, Element, operation};
-use crate::stack::{MADE_BY, TAG_MADE_BY};
+use crate::stack::{MADE_BY, StackName, TAG_MADE_BY};
 
 /// One change set at a time: a new one takes the place of one that an interrupted deployment has left.
 const NAME: &str = "frontdesk-deploy";
@@ -70,7 +70,7 @@ pub(super) async fn create(
     };
     let root = answer.xml()?;
     let id = root.find("Id").map(|id| id.text.clone()).ok_or_else(|| answer.lacks("Id"))?;
-    wait(deployer, &id).await
+    wait(deployer, wanted.name, &id).await
 }
 
 /// CloudFormation has words for "nothing to do", and no code.
@@ -81,9 +81,13 @@ fn unchanged_or_refused(reason: &str) -> Result<Option<ChangeSet>, DeployError> 
     Err(DeployError::ChangeSet { reason: reason.trim_end_matches('.').to_owned() })
 }
 
-async fn wait(deployer: &Deployer<'_>, id: &str) -> Result<Option<ChangeSet>, DeployError> {
+async fn wait(deployer: &Deployer<'_>, stack: &StackName, id: &str) -> Result<Option<ChangeSet>, DeployError> {
     for _ in 0..WAITS_MAX {
-        let root = describe(deployer.aws, id, None).await?;
+        let root = match describe(deployer.aws, id, None).await {
+            // Another deployment has put its own in the place of this one.
+            Err(error) if error.has_code("ChangeSetNotFound") => return Err(DeployError::Overtaken { stack: stack.to_string() }),
+            described => described?,
+        };
         let text = |name: &str| root.find(name).map(|element| element.text.clone());
         let (status, reason) = (text("Status").unwrap_or_default(), text("StatusReason").unwrap_or_default());
         let change_set = ChangeSet { id: id.to_owned(), stack_id: text("StackId").unwrap_or_default(), changes: Vec::new() };

@@ -35,8 +35,13 @@ pub enum DeployError {
     },
     /// CloudFormation cannot change it.
     #[error(
-        "the stack {stack} is stuck in {status}{}: continue its rollback in CloudFormation's console, or remove it with `frontdesk undeploy`",
-        reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default()
+        "the stack {stack} is stuck in {status}{}: {}remove it with `frontdesk undeploy`",
+        reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default(),
+        if status == "UPDATE_ROLLBACK_FAILED" {
+            format!("mend what the reason names and go back with `aws cloudformation continue-update-rollback --stack-name {stack}`, or ")
+        } else {
+            String::new()
+        }
     )]
     Stuck {
         /// Its name.
@@ -59,7 +64,8 @@ pub enum DeployError {
     },
     /// The change set is for a stack that is no longer as it was.
     #[error(
-        "somebody else has changed the stack {stack} since the change was worked out. Nothing was changed: look at it, then deploy again"
+        "somebody else has changed the stack {stack}, or deploys to it, since the change was worked out. Nothing was changed by this deployment: look at it \
+         (`frontdesk status --aws`), then deploy again"
     )]
     Overtaken {
         /// Its name.

@@ -44,6 +44,12 @@ impl StackEvent {
         self.kind == "AWS::CloudFormation::Stack"
     }
 
+    /// Whether it says that something has begun with a resource.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.status.ends_with("_IN_PROGRESS") && !self.is_of_stack()
+    }
+
     /// Whether it is a failure of its own: when one resource fails, CloudFormation ends the others, and says that they failed.
     #[must_use]
     pub fn is_cause_of_failure(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use super::stacks;
 use super::{DeployError, Deployer, Listener};
+use crate::call::Account;
 use crate::running::keys;
 use crate::stack::StackName;
 
@@ -26,11 +27,16 @@ pub struct Removed {
 /// Why the account-wide resources stay.
 const KEPT_ROLE: &str = "the account's setting for API Gateway's logs, which others may rely on by now";
 
-/// Removes the stack with all that is in it, then what was made beside it: the secret and the images.
+/// Removes the stack with all that is in it, then what was made beside it: the secret, the images and the code.
 ///
 /// # Errors
 /// [`DeployError::NotOurs`], [`DeployError::Busy`], [`DeployError::Failed`] with the resource that could not be removed.
-pub async fn undeploy(deployer: &Deployer<'_>, name: &StackName, listener: &mut Listener<'_>) -> Result<Removed, DeployError> {
+pub async fn undeploy(
+    deployer: &Deployer<'_>,
+    account: &Account,
+    name: &StackName,
+    listener: &mut Listener<'_>,
+) -> Result<Removed, DeployError> {
     let mut done = Removed::default();
     let stack = stacks::describe(deployer.aws, name.as_str()).await?;
     if let Some(stack) = stack {
@@ -67,5 +73,6 @@ pub async fn undeploy(deployer: &Deployer<'_>, name: &StackName, listener: &mut 
         done.removed.push(format!("secret {}", name.secret()));
     }
     done.removed.extend(deployer.remove_images(name).await?);
+    deployer.remove_code(account, name, &mut done).await?;
     Ok(done)
 }

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::template::{self, Resource, Template, allow, attribute, reference, substitute};
-use super::{AGENT_IMAGE, MODEL_KEY_SECRET, Model, StackSettings};
+use super::{AGENT_CODE_BUCKET, AGENT_CODE_KEY, AGENT_IMAGE, Artifact, MODEL_KEY_SECRET, Model, StackSettings};
 
 /// The runtime.
 pub(super) const RUNTIME: &str = "AgentRuntime";
@@ -41,15 +41,24 @@ fn runtime(settings: &StackSettings) -> Value {
         variables.insert(SECRET_VARIABLE.to_owned(), reference(MODEL_KEY_SECRET));
         variables.insert("FRONTDESK_AGENT_API_KEY_VARIABLE".to_owned(), json!(key_variable));
     }
+    let artifact = match &settings.artifact {
+        Artifact::Image { .. } => json!({ "ContainerConfiguration": { "ContainerUri": reference(AGENT_IMAGE) } }),
+        Artifact::Code { runtime, entry_point } => json!({ "CodeConfiguration": {
+            "Code": { "S3": { "Bucket": reference(AGENT_CODE_BUCKET), "Prefix": reference(AGENT_CODE_KEY) } },
+            "Runtime": runtime,
+            "EntryPoint": entry_point,
+        } }),
+    };
+    let headers: Vec<&str> = [DEADLINE_HEADER].into_iter().chain(settings.request_headers.iter().map(String::as_str)).collect();
     let mut runtime = json!({
         "AgentRuntimeName": settings.name.agent_name(),
         "Description": "The agent behind the API",
-        "AgentRuntimeArtifact": { "ContainerConfiguration": { "ContainerUri": reference(AGENT_IMAGE) } },
+        "AgentRuntimeArtifact": artifact,
         "RoleArn": attribute(ROLE, "Arn"),
         "NetworkConfiguration": { "NetworkMode": "PUBLIC" },
         "ProtocolConfiguration": "HTTP",
         "LifecycleConfiguration": { "IdleRuntimeSessionTimeout": settings.idle_session_s, "MaxLifetime": settings.session_s_max },
-        "RequestHeaderConfiguration": { "RequestHeaderAllowlist": [DEADLINE_HEADER] },
+        "RequestHeaderConfiguration": { "RequestHeaderAllowlist": headers },
     });
     if !variables.is_empty() {
         runtime["EnvironmentVariables"] = Value::Object(variables);
@@ -64,23 +73,25 @@ fn role(settings: &StackSettings) -> Value {
         "StringEquals": { "aws:SourceAccount": reference("AWS::AccountId") },
         "ArnLike": { "aws:SourceArn": substitute("arn:${AWS::Partition}:bedrock-agentcore:${AWS::Region}:${AWS::AccountId}:*") },
     });
-    let repository =
-        substitute(format!("arn:${{AWS::Partition}}:ecr:${{AWS::Region}}:${{AWS::AccountId}}:repository/{}", settings.agent_repository));
     let groups = format!(
         "arn:${{AWS::Partition}}:logs:${{AWS::Region}}:${{AWS::AccountId}}:log-group:/aws/bedrock-agentcore/runtimes/{}-*",
         settings.name.agent_name()
     );
     let mut metrics = allow("Metrics", &["cloudwatch:PutMetricData"], json!("*"));
     metrics["Condition"] = json!({ "StringEquals": { "cloudwatch:namespace": "bedrock-agentcore" } });
-    let mut statements = vec![
-        allow("Image", &["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], repository),
-        // These know no resources.
-        allow("ImageToken", &["ecr:GetAuthorizationToken"], json!("*")),
+    let mut statements = Vec::new();
+    if let Artifact::Image { repository } = &settings.artifact {
+        let repository = format!("arn:${{AWS::Partition}}:ecr:${{AWS::Region}}:${{AWS::AccountId}}:repository/{repository}");
+        statements.push(allow("Image", &["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], substitute(repository)));
+        // A token is for no one repository.
+        statements.push(allow("ImageToken", &["ecr:GetAuthorizationToken"], json!("*")));
+    }
+    statements.extend([
         allow("LogGroups", &["logs:CreateLogGroup", "logs:DescribeLogStreams"], substitute(groups.clone())),
         allow("Logs", &["logs:CreateLogStream", "logs:PutLogEvents"], substitute(format!("{groups}:log-stream:*"))),
         allow("Traces", &["xray:PutTraceSegments", "xray:PutTelemetryRecords"], json!("*")),
         metrics,
-    ];
+    ]);
     match &settings.model {
         Model::Keyless => {}
         Model::Bedrock { id } => {

@@ -1,7 +1,7 @@
 //! What CloudFormation does in the deployer's name: it has no rights of its own, so whoever deploys needs these.
 //!
-//! Source: the `handlers` of each type's schema in CloudFormation's registry, less what only properties need that the stack does not use (VPCs, KMS keys, code
-//! in S3, data protection).
+//! Source: the `handlers` of each type's schema in CloudFormation's registry, less what only properties need that the stack does not use (VPCs, KMS keys,
+//! functions' code in S3, data protection).
 
 /// A type of resource in the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,7 @@ pub const RESOURCE_TYPES: &[ResourceType] = &[
             "bedrock-agentcore:UpdateAgentRuntimeEndpoint",
             "iam:CreateServiceLinkedRole",
             "iam:PassRole",
+            "s3:GetObject",
         ],
     ),
     of(

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 use super::Timeouts;
 
 /// How long CloudWatch may keep logs, in days. Source: `RetentionInDays` of `AWS::Logs::LogGroup`.
@@ -10,6 +12,8 @@ const RETENTION_DAYS: [u32; 23] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653, 4000];
 /// CloudFormation allows 128; an agent runtime's name, which is made from the stack's, 48, and its roles' names take some of 64.
 const STACK_NAME_CHARACTERS_MAX: usize = 40;
+/// AgentCore's bound on the list of headers that are handed on.
+const HEADERS_MAX: usize = 20;
 /// AgentCore's bound on a variable's value.
 const VARIABLE_CHARACTERS_MAX: usize = 2048;
 /// Lambda's bounds on a function's memory, in MB.
@@ -58,6 +62,13 @@ impl StackName {
         format!("{}/{part}", self.0)
     }
 
+    /// The bucket of the agent's code. Buckets' names are the world's, and have at most 63 characters: what would tell account and region is a digest of both.
+    #[must_use]
+    pub fn code_bucket(&self, account_id: &str, region: &str) -> String {
+        let digest = hex::encode(Sha256::digest(format!("{account_id}/{region}")));
+        format!("{}-code-{}", self.0, &digest[..16])
+    }
+
     /// The secret with the model provider's key.
     #[must_use]
     pub fn secret(&self) -> String {
@@ -69,6 +80,23 @@ impl fmt::Display for StackName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
+}
+
+/// What AgentCore runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Artifact {
+    /// A container image.
+    Image {
+        /// Its repository in the account's ECR, for which the agent's role gets permission.
+        repository: String,
+    },
+    /// Code in S3, for a runtime of AgentCore's own. AgentCore fetches it with the rights of whoever deploys, so the agent's role gets none for it.
+    Code {
+        /// Such as `PYTHON_3_13`.
+        runtime: String,
+        /// The file that is run, with a program that runs it before it where there is one.
+        entry_point: Vec<String>,
+    },
 }
 
 /// The model that answers, as far as the stack must know it.
@@ -132,8 +160,10 @@ pub struct StackSettings {
     pub name: StackName,
     /// The stage: the first part of the endpoint's path.
     pub stage: String,
-    /// Repository of the agent's image in the account's ECR, for which the agent's role gets permission.
-    pub agent_repository: String,
+    /// What the agent is.
+    pub artifact: Artifact,
+    /// Headers of a call that reach the agent, beside the deadline's.
+    pub request_headers: Vec<String>,
     /// The agent's variables. Nothing secret: they are shown by whoever may get the runtime.
     pub agent_variables: BTreeMap<String, String>,
     /// The model.
@@ -199,6 +229,9 @@ pub enum SettingsError {
         /// What it has.
         characters: usize,
     },
+    /// AgentCore's bound on headers.
+    #[error("the agent is to be handed {0} headers; AgentCore hands on {HEADERS_MAX}, of which one tells the deadline")]
+    Headers(usize),
     /// API Gateway's stages have no hyphens, unlike a host's.
     #[error("gateway.stage is {0:?}; on AWS it may hold letters, digits and underscores only, 128 at most")]
     Stage(String),
@@ -235,6 +268,9 @@ impl StackSettings {
             if characters > VARIABLE_CHARACTERS_MAX {
                 return Err(SettingsError::Variable { name: name.clone(), characters });
             }
+        }
+        if self.request_headers.len() >= HEADERS_MAX {
+            return Err(SettingsError::Headers(self.request_headers.len()));
         }
         let stage_is_fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if self.stage.is_empty() || self.stage.len() > 128 || !self.stage.bytes().all(stage_is_fit) {

@@ -28,6 +28,11 @@ impl<T> Entries<T> {
         self.0.iter().find(|(found, _)| found == name).map(|(_, entry)| entry)
     }
 
+    /// Name and entry, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.0.iter().map(|(name, entry)| (name.as_str(), entry))
+    }
+
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -90,6 +95,12 @@ impl Template {
         text.push('\n');
         text
     }
+
+    /// The same without white space: what is handed to CloudFormation in a text has at most 51,200 bytes.
+    #[must_use]
+    pub(super) fn to_compact_json(&self) -> String {
+        serde_json::to_string(self).expect("a template has text keys only")
+    }
 }
 
 /// What a deployment gives. Never a secret: parameters can be read by whoever may describe the stack.
@@ -113,6 +124,16 @@ impl Parameter {
     #[must_use]
     pub(super) fn text(description: &'static str, pattern: &'static str) -> Parameter {
         Parameter { kind: "String", description, default: None, allowed_pattern: Some(pattern), allowed_values: &[] }
+    }
+
+    /// What it is for.
+    pub(super) fn description(&self) -> &'static str {
+        self.description
+    }
+
+    /// What it is unless it is given.
+    pub(super) fn default(&self) -> Option<&'static str> {
+        self.default
     }
 
     /// Yes or no; no, unless it is given.
@@ -180,6 +201,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// What it tells.
+    pub(super) fn description(&self) -> &'static str {
+        self.description
+    }
+
     /// An output.
     #[must_use]
     pub(super) fn new(description: &'static str, value: Value) -> Output {

@@ -62,6 +62,20 @@ impl AwsArguments {
     }
 }
 
+/// Runs something that takes its time, and ends with `said` on Ctrl-C: what is under way at AWS goes on without us, and whoever interrupts must know.
+///
+/// # Errors
+/// `work`'s own, and `said`.
+pub(super) async fn unless_interrupted<T>(
+    work: impl Future<Output = anyhow::Result<T>>,
+    said: impl FnOnce() -> String,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = agentcore::interrupted() => Err(anyhow::Error::msg(said())),
+    }
+}
+
 /// The choice between a host and the stack.
 #[derive(Debug, Args)]
 pub(crate) struct OnAws {

@@ -28,13 +28,24 @@ pub(crate) fn run(arguments: &UndeployArguments, settings: &Settings) -> anyhow:
         let aws = arguments.aws.connect(settings).await?;
         let deployer = Deployer { aws: &aws, pause: arguments.aws.pause() };
         let account = deployer.account().await?;
-        let lines = [("Account", account.id), ("As", account.arn), ("Region", aws.region().to_owned()), ("Stack", name.to_string())];
+        let lines = [
+            ("Account", account.id.clone()),
+            ("As", account.arn.clone()),
+            ("Region", aws.region().to_owned()),
+            ("Stack", name.to_string()),
+        ];
         super::print_lines(&lines);
         if !arguments.yes {
             confirm(&name)?;
         }
         let mut shown = Shown::default();
-        let done = undeploy(&deployer, &name, &mut |event| shown.show(event)).await?;
+        let work = async { Ok(undeploy(&deployer, &account, &name, &mut |event| shown.show(event)).await?) };
+        let said = || {
+            format!(
+                "interrupted: what CloudFormation has begun to remove of the stack {name} it removes by itself. `frontdesk undeploy`, run again, removes the rest"
+            )
+        };
+        let done = super::on_aws::unless_interrupted(work, said).await?;
         if done.removed.is_empty() {
             println!("There is nothing to remove.");
         }

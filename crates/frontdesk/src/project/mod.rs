@@ -10,6 +10,8 @@ mod node;
 mod npm_project;
 pub(crate) mod prepare;
 mod python;
+#[cfg(feature = "deploy")]
+pub(crate) mod python_code;
 mod run_tool;
 mod source_copy;
 mod toolkit_file;

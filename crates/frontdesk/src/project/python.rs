@@ -24,11 +24,11 @@ pub(super) struct Environment {
 
 /// What is to be installed.
 #[derive(Debug)]
-struct Requirements {
+pub(super) struct Requirements {
     /// Where it is from, for messages.
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// What a file of requirements would say.
-    lines: String,
+    pub(super) lines: String,
     /// All that decides about what is installed.
     fingerprint: Vec<u8>,
 }
@@ -105,7 +105,7 @@ pub(crate) fn runtime_type() -> Option<String> {
 }
 
 /// Looks for requirements: the file that was configured, else `requirements.txt`, else `pyproject.toml`, beside the entry point, then in the agent's folder.
-fn requirements(agent: &Agent, file: &Path, source: &Path) -> anyhow::Result<Option<Requirements>> {
+pub(super) fn requirements(agent: &Agent, file: &Path, source: &Path) -> anyhow::Result<Option<Requirements>> {
     let found = match &agent.own.requirements_file {
         Some(named) => Some(source.join(named)),
         None => {
