@@ -8,7 +8,7 @@ use frontdesk_control::{IdentityService, LogMetric, LogMetrics, LogService, Metr
 use frontdesk_functions::{LogSinks, LogSource};
 use frontdesk_gateway::stage_logs::{Destinations, OpenSink};
 use frontdesk_metrics::Series;
-use frontdesk_runtime::{AgentLine, AgentLines};
+use frontdesk_runtime::{AgentLines, AgentOutput};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -112,17 +112,18 @@ fn note(silent: &Mutex<HashSet<String>>, source: &LogSource, refusal: Option<&st
 
 /// What agents print: `/aws/bedrock-agentcore/runtimes/{runtime id}-{endpoint}`, a stream for each session and day.
 pub(crate) fn of_agents(logs: Arc<LogService>) -> AgentLines {
-    AgentLines(Arc::new(move |line: AgentLine<'_>| {
-        let group = format!("/aws/bedrock-agentcore/runtimes/{}-{}", line.runtime_id, line.endpoint);
-        logs.write(&group, &stream_of(&line), line.timestamp_ms, line.message);
+    AgentLines(Arc::new(move |printed: AgentOutput<'_>| {
+        let group = format!("/aws/bedrock-agentcore/runtimes/{}-{}", printed.runtime_id, printed.endpoint);
+        let stream = stream_of(&printed);
+        printed.lines.iter().for_each(|line| logs.write(&group, &stream, printed.timestamp_ms, line));
     }))
 }
 
 /// `2026/01/31/[runtime-logs]{session}`.
-fn stream_of(line: &AgentLine<'_>) -> String {
-    let moment = OffsetDateTime::from_unix_timestamp(line.timestamp_ms / 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+fn stream_of(printed: &AgentOutput<'_>) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(printed.timestamp_ms / 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let day = moment.format(format_description!("[year]/[month]/[day]")).expect("every moment has a date");
-    let session = if line.session_id.is_empty() { "shared" } else { line.session_id };
+    let session = if printed.session_id.is_empty() { "shared" } else { printed.session_id };
     // What may stand in a session's id, and not in a stream's name.
     format!("{day}/[runtime-logs]{}", session.replace([':', '*'], "-"))
 }
@@ -198,8 +199,10 @@ mod tests {
 
     #[test]
     fn a_session_s_lines_have_a_stream_of_their_own() {
-        let line = AgentLine { runtime_id: "a-1", endpoint: "DEFAULT", session_id: "s:1", timestamp_ms: 1_700_000_000_000, message: "hi" };
-        assert_eq!(stream_of(&line), "2023/11/14/[runtime-logs]s-1");
-        assert_eq!(stream_of(&AgentLine { session_id: "", ..line }), "2023/11/14/[runtime-logs]shared");
+        let lines = ["hi".to_owned()];
+        let printed =
+            AgentOutput { runtime_id: "a-1", endpoint: "DEFAULT", session_id: "s:1", timestamp_ms: 1_700_000_000_000, lines: &lines };
+        assert_eq!(stream_of(&printed), "2023/11/14/[runtime-logs]s-1");
+        assert_eq!(stream_of(&AgentOutput { session_id: "", ..printed }), "2023/11/14/[runtime-logs]shared");
     }
 }

@@ -94,7 +94,7 @@ impl Environment {
             environment: variables(plan, &api.address(), &folder, log.stream()),
             working_dir: Some(plan.task.clone()),
             log_file: None,
-            listener: Some(LineListener(Arc::new(move |_stream, line| heard.line(line, now())))),
+            listener: Some(LineListener(Arc::new(move |_stream, lines| lines.iter().for_each(|line| heard.line(line, now()))))),
             sandbox: sandbox(plan, &folder),
         };
         let child = spawner.spawn(spec).await.map_err(|error| causes(&error))?;

@@ -10,9 +10,9 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
-use crate::output::{LineListener, Lines, LogFile, OutputStream, OutputTail};
+use crate::output::{Drains, LineListener, Lines, LogFile, OutputStream, OutputTail};
 use crate::sandbox::Usage;
 
 /// How long [`Child::drain`] may take.
@@ -40,7 +40,7 @@ pub struct Child {
     pid: u32,
     ended: watch::Receiver<Option<Ended>>,
     tail: Arc<OutputTail>,
-    drains: [mpsc::Sender<oneshot::Sender<()>>; 2],
+    drains: [Arc<Drains>; 2],
     hold: Hold,
 }
 
@@ -85,11 +85,10 @@ impl Child {
         let Output { stdout, stderr, log_file, listener } = output;
         let log_file = log_file.map(Arc::new);
         let lines = |stream| Lines::new(stream, tail.clone(), log_file.clone(), listener.clone());
-        let (drain_stdout, drains_of_stdout) = mpsc::channel(1);
-        let (drain_stderr, drains_of_stderr) = mpsc::channel(1);
+        let drains = <[Arc<Drains>; 2]>::default();
         let readers = [
-            tokio::spawn(lines(OutputStream::Stdout).read(stdout, drains_of_stdout)),
-            tokio::spawn(lines(OutputStream::Stderr).read(stderr, drains_of_stderr)),
+            tokio::spawn(lines(OutputStream::Stdout).read(stdout, drains[0].clone())),
+            tokio::spawn(lines(OutputStream::Stderr).read(stderr, drains[1].clone())),
         ];
         tokio::spawn(async move {
             let ended = end.await;
@@ -102,7 +101,7 @@ impl Child {
             let _ = tokio::time::timeout(Duration::from_millis(200), last_words).await;
             let _ = announce.send(Some(ended));
         });
-        Child { pid, ended, tail, drains: [drain_stdout, drain_stderr], hold }
+        Child { pid, ended, tail, drains, hold }
     }
 
     /// The process id, which is also the id of its process group.
@@ -120,12 +119,8 @@ impl Child {
     /// Waits until all is read and told that it had printed when this was called. A child that never stops printing is read for a second at most.
     pub async fn drain(&self) {
         let draining = async {
-            for drain in &self.drains {
-                let (told, drained) = oneshot::channel();
-                // Where the reader is gone, everything is read.
-                if drain.send(told).await.is_ok() {
-                    let _ = drained.await;
-                }
+            for drains in &self.drains {
+                drains.ask().await;
             }
         };
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, draining).await;

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 /// Lines kept in memory for error messages.
 const TAIL_LINES_MAX: usize = 40;
@@ -15,6 +16,9 @@ const TAIL_LINES_MAX: usize = 40;
 const LINE_BYTES_MAX: usize = 16 * 1024;
 /// Read at once: what a pipe holds.
 const READ_BYTES_MAX: usize = 64 * 1024;
+/// After a read the next one waits so long: a child that prints a line for each of its calls would wake the host for each of them. A pipe holds what it prints
+/// meanwhile, and who wants it at once asks for it.
+const REST: Duration = Duration::from_millis(5);
 /// At this size the log file becomes `<name>.1`, replacing the one before.
 const LOG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -38,9 +42,9 @@ impl OutputStream {
     }
 }
 
-type Hear = dyn Fn(OutputStream, &str) + Send + Sync;
+type Hear = dyn Fn(OutputStream, &[String]) + Send + Sync;
 
-/// Hears every line that a child prints, in the order read. It is called where the output is read: it must not block.
+/// Hears every line that a child prints, in the order read, and together what was read together. It is called where the output is read: it must not block.
 #[derive(Clone)]
 pub struct LineListener(pub Arc<Hear>);
 
@@ -62,12 +66,56 @@ impl OutputTail {
         lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
-    fn push(&self, line: String) {
+    fn extend(&self, printed: Vec<String>) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == TAIL_LINES_MAX {
-            lines.pop_front();
+        let passed_over = printed.len().saturating_sub(TAIL_LINES_MAX);
+        lines.extend(printed.into_iter().skip(passed_over));
+        let surplus = lines.len().saturating_sub(TAIL_LINES_MAX);
+        lines.drain(..surplus);
+    }
+}
+
+/// Those who wait until all is read of one stream that was printed by the time they asked. A channel in its place would keep a block of messages for each of a
+/// thousand children.
+#[derive(Debug, Default)]
+pub(crate) struct Drains {
+    waiting: Mutex<Waiting>,
+    has_asked: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    askers: Vec<oneshot::Sender<()>>,
+    is_over: bool,
+}
+
+impl Drains {
+    /// Waits until all is read; at once where the stream has ended.
+    pub(crate) async fn ask(&self) {
+        let (told, drained) = oneshot::channel();
+        {
+            let mut waiting = self.waiting();
+            if waiting.is_over {
+                return;
+            }
+            waiting.askers.push(told);
         }
-        lines.push_back(line);
+        self.has_asked.notify_one();
+        // Ended without an answer where the reader has ended: everything is read.
+        let _ = drained.await;
+    }
+
+    fn take(&self) -> Vec<oneshot::Sender<()>> {
+        std::mem::take(&mut self.waiting().askers)
+    }
+
+    fn end(&self) {
+        *self.waiting() = Waiting { askers: Vec::new(), is_over: true };
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Poison is ignored: the list is consistent between any two of its operations.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,6 +128,8 @@ pub(crate) struct Lines {
     pub(crate) listener: Option<LineListener>,
     /// The beginning of a line whose end has not come.
     begun: Vec<u8>,
+    /// Lines that nobody has been told of.
+    untold: Vec<String>,
 }
 
 impl Lines {
@@ -89,23 +139,29 @@ impl Lines {
         log_file: Option<Arc<LogFile>>,
         listener: Option<LineListener>,
     ) -> Lines {
-        Lines { stream, tail, log_file, listener, begun: Vec::new() }
+        Lines { stream, tail, log_file, listener, begun: Vec::new(), untold: Vec::new() }
     }
 
     /// Reads a pipe to its end. Between reads only a begun line is held, for most children say nothing most of the time. Whoever asks by `drains` is told when
     /// all is read that had been printed by then.
-    pub(crate) async fn read(mut self, pipe: pipe::Receiver, mut drains: mpsc::Receiver<oneshot::Sender<()>>) {
+    pub(crate) async fn read(mut self, pipe: pipe::Receiver, drains: Arc<Drains>) {
+        let mut has_read = false;
         loop {
-            let asked = tokio::select! {
-                readable = pipe.readable() => match readable {
-                    Ok(()) => None,
-                    Err(_) => break,
-                },
-                Some(asked) = drains.recv() => Some(asked),
+            let readable = async {
+                if has_read {
+                    tokio::time::sleep(REST).await;
+                }
+                pipe.readable().await
             };
+            tokio::select! {
+                readable = readable => if readable.is_err() { break },
+                () = drains.has_asked.notified() => {}
+            }
+            let askers = drains.take();
             let is_at_end = self.read_what_is_there(&pipe).await;
-            if let Some(asked) = asked {
-                let _ = asked.send(());
+            has_read = true;
+            for asker in askers {
+                let _ = asker.send(());
             }
             if is_at_end {
                 break;
@@ -113,7 +169,9 @@ impl Lines {
         }
         if !self.begun.is_empty() {
             self.end_line();
+            self.tell();
         }
+        drains.end();
     }
 
     /// Reads until the pipe is empty, and says whether it has come to its end.
@@ -149,18 +207,26 @@ impl Lines {
         if self.begun.is_empty() {
             self.begun = Vec::new();
         }
+        self.tell();
     }
 
     fn end_line(&mut self) {
-        let text = String::from_utf8_lossy(&self.begun).trim_end().to_owned();
+        self.untold.push(String::from_utf8_lossy(&self.begun).trim_end().to_owned());
         self.begun.clear();
+    }
+
+    fn tell(&mut self) {
+        let lines = std::mem::take(&mut self.untold);
+        if lines.is_empty() {
+            return;
+        }
         if let Some(log_file) = &self.log_file {
-            log_file.append(&text);
+            log_file.append(&lines.join("\n"));
         }
         if let Some(LineListener(listen)) = &self.listener {
-            listen(self.stream, &text);
+            listen(self.stream, &lines);
         }
-        self.tail.push(text);
+        self.tail.extend(lines);
     }
 }
 
@@ -187,7 +253,7 @@ impl LogFile {
         Ok(LogFile { path: path.to_owned(), open: Mutex::new(open) })
     }
 
-    /// Appends a line, in one write. A full disk loses the line, never the child.
+    /// Appends a line, or several that are joined, in one write. A full disk loses the line, never the child.
     pub fn append(&self, line: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.bytes >= LOG_FILE_BYTES_MAX
@@ -218,9 +284,9 @@ mod tests {
     fn lines_of(chunks: &[&[u8]]) -> Vec<String> {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let hears = heard.clone();
-        let listener = LineListener(Arc::new(move |stream, line: &str| {
+        let listener = LineListener(Arc::new(move |stream, lines: &[String]| {
             assert_eq!(stream, OutputStream::Stderr);
-            hears.lock().unwrap().push(line.to_owned());
+            hears.lock().unwrap().extend_from_slice(lines);
         }));
         let mut lines = Lines::new(OutputStream::Stderr, Arc::default(), None, Some(listener));
         for chunk in chunks {
@@ -240,5 +306,17 @@ mod tests {
         let endless = vec![b'x'; 2 * LINE_BYTES_MAX + 7];
         let lines = lines_of(&[&endless, b"\n"]);
         assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LINE_BYTES_MAX, LINE_BYTES_MAX, 7]);
+    }
+
+    #[test]
+    fn the_tail_is_the_last_lines() {
+        let tail = OutputTail::default();
+        let lines = |range: std::ops::Range<usize>| range.map(|number| number.to_string()).collect::<Vec<_>>();
+        tail.extend(lines(0..3));
+        assert_eq!(tail.text(), "0\n1\n2");
+        tail.extend(lines(3..TAIL_LINES_MAX + 2));
+        assert_eq!(tail.text(), lines(2..TAIL_LINES_MAX + 2).join("\n"));
+        tail.extend(lines(0..TAIL_LINES_MAX + 5));
+        assert_eq!(tail.text(), lines(5..TAIL_LINES_MAX + 5).join("\n"));
     }
 }

@@ -1,34 +1,18 @@
-//! The way to an agent's port, and an HTTP client that goes it.
+//! The way to an agent's port.
 
 use std::collections::HashSet;
-use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use frontdesk_process::Child;
-use http::Uri;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-
-use crate::payload::PayloadBody;
 
 /// An agent of this machine takes a connection at once or never.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The kernel may offer a port that an agent was given and has not bound yet, but hardly so often in a row.
 const LEASE_ATTEMPTS_MAX: usize = 64;
-/// Connections kept open to one agent between calls.
-const IDLE_CONNECTIONS_MAX: usize = 128;
-/// Shorter than the time between two pings: a connection has buffers of some ten kilobytes, and a thousand idle sessions shall cost none of them, while a session
-/// that is called again and again keeps its own.
-const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A client of one agent.
-pub(crate) type AgentClient = Client<AgentDoor, PayloadBody>;
 
 /// The port that one agent listens on, of the loopback address as it sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,30 +82,6 @@ impl AgentDoor {
         let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         stream.set_nodelay(true)?;
         Ok(stream)
-    }
-
-    /// A client with connections of its own.
-    pub(crate) fn client(&self) -> AgentClient {
-        Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .build(self.clone())
-    }
-}
-
-impl tower_service::Service<Uri> for AgentDoor {
-    type Response = TokioIo<TcpStream>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<TcpStream>>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let door = self.clone();
-        Box::pin(async move { door.connect().await.map(TokioIo::new) })
     }
 }
 

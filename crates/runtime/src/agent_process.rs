@@ -10,20 +10,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use frontdesk_process::{Child, ChildSpec, LineListener, LogFile, SandboxUser, SpawnError, Spawner};
 use frontdesk_store::{AgentProtocol, IsolationLevel};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use crate::agent_port::{AgentClient, AgentDoor, PortLease, Ports};
+use crate::agent_client::{AgentBody, AgentClient, SendError};
+use crate::agent_port::{AgentDoor, PortLease, Ports};
 use crate::egress::{self, Dial, EgressRules, Relay};
 use crate::hosted::{HostedVersion, SeededProgram};
 use crate::payload::{Payload, PayloadBody};
 use crate::sandbox;
 use crate::service::RuntimePlace;
 use crate::session::{Session, SessionState};
-use crate::session_log::{AgentLine, AgentLines};
+use crate::session_log::{AgentLines, AgentOutput};
 use crate::session_users::{self, SessionUsers, UserLease};
 
 /// How long a start may take: AgentCore's two minutes.
@@ -169,10 +169,10 @@ impl Launcher {
             }
             false => None,
         };
-        let door = AgentDoor::new(child.clone(), port);
+        let client = AgentClient::new(AgentDoor::new(child.clone(), port));
         let protocol = session.version.configuration.protocol;
         let (is_busy, updated_at) = Default::default();
-        Ok(AgentProcess { child, client: door.client(), door, _lease: lease, _relay: relay, _user: user, protocol, is_busy, updated_at })
+        Ok(AgentProcess { child, client, _lease: lease, _relay: relay, _user: user, protocol, is_busy, updated_at })
     }
 
     /// A user of its own for a session's process, where the host can give it one and the program is not closed to it. Looks at files, so it blocks.
@@ -229,15 +229,15 @@ impl Launcher {
         let working_dir = program.working_dir.clone().or_else(|| log_file.is_none().then(|| folder.to_owned()));
         let sandbox = sandbox::of(&version.configuration, program, folder, &self.hidden, user);
         let (AgentLines(lines), endpoint) = (self.lines.clone(), session.endpoint.clone());
-        let listener = LineListener(Arc::new(move |stream, line| {
-            version.standing.metrics.read(line);
+        let listener = LineListener(Arc::new(move |stream, printed| {
+            printed.iter().for_each(|line| version.standing.metrics.read(line));
             let now = now();
             if let Some(log) = &version.standing.log {
-                log.append(version.version, &serving, stream, line, now);
+                log.append(version.version, &serving, stream, printed, now);
             }
             let timestamp_ms = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
             let (runtime_id, session_id) = (&version.runtime_id, serving.session_id());
-            lines(AgentLine { runtime_id, endpoint: &endpoint, session_id: &session_id, timestamp_ms, message: line });
+            lines(AgentOutput { runtime_id, endpoint: &endpoint, session_id: &session_id, timestamp_ms, lines: printed });
         }));
         Ok(ChildSpec {
             program: executable,
@@ -255,7 +255,6 @@ impl Launcher {
 #[derive(Debug)]
 pub(crate) struct AgentProcess {
     pub(crate) child: Arc<Child>,
-    pub(crate) door: AgentDoor,
     _lease: PortLease,
     _relay: Option<Relay>,
     _user: Option<UserLease>,
@@ -296,13 +295,10 @@ impl AgentProcess {
 
     /// Asks `/ping` once. Agents that speak MCP or A2A need not know it: whatever they answer, they are there.
     pub(crate) async fn ping(&self) -> Result<(), String> {
-        let request = Request::builder()
-            .method(Method::GET)
-            .uri(self.uri("/ping"))
-            .body(Payload::from(Bytes::new()).body())
-            .expect("a request made of constants is valid");
+        let mut request = Request::new(Payload::from(Bytes::new()).body());
+        *request.uri_mut() = Uri::from_static("/ping");
         let asked = async {
-            let response = self.client.request(request).await.map_err(|error| error.to_string())?;
+            let response = self.client.send_alone(request).await.map_err(|error| error.to_string())?;
             if response.status() != StatusCode::OK {
                 return match self.protocol {
                     AgentProtocol::Mcp | AgentProtocol::A2a => Ok(()),
@@ -333,14 +329,14 @@ impl AgentProcess {
         self.is_busy.load(Ordering::Relaxed)
     }
 
-    /// Sends one request; its path is taken as it stands.
-    pub(crate) async fn send(&self, mut request: Request<PayloadBody>) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
-        *request.uri_mut() = self.uri(request.uri().path());
-        self.client.request(request).await
+    /// Sends one request, whose URI is a path.
+    pub(crate) async fn send(&self, request: Request<PayloadBody>) -> Result<Response<AgentBody>, SendError> {
+        self.client.send(request).await
     }
 
-    fn uri(&self, path: &str) -> Uri {
-        format!("http://{}{path}", self.door.address()).parse().expect("an address and a path make a URI")
+    /// The way to it.
+    pub(crate) fn door(&self) -> &AgentDoor {
+        self.client.door()
     }
 }
 

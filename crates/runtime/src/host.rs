@@ -223,7 +223,14 @@ impl SessionHost {
             let mut state = inside.session.state.clone();
             let settled = state.wait_for(|state| !matches!(state, SessionState::Starting)).await.map(|state| state.clone());
             match settled {
-                Ok(SessionState::Ready(process)) if process.child.is_running() => return Ok((inside, process)),
+                Ok(SessionState::Ready(process)) if process.child.is_running() => {
+                    if owner == Owner::Whoever && inside.session.serving.session_id() != session.id() {
+                        // What it printed for the session before may still be in its pipe, and is that one's.
+                        process.child.drain().await;
+                        inside.session.serving.set_session_id(session.id());
+                    }
+                    return Ok((inside, process));
+                }
                 // It has ended, and the loop is about to hear of it.
                 Ok(SessionState::Ready(_)) => {
                     let _ = tokio::time::timeout(END_NOTICE_MAX, state.wait_for(|state| !matches!(state, SessionState::Ready(_)))).await;
@@ -236,10 +243,14 @@ impl SessionHost {
         Err(InvokeError::Agent("the session's process ended again and again before it was called".to_owned()))
     }
 
-    /// Whether a call of this session would find a process that answers.
-    pub(crate) fn is_warm(&self, target: &Target, session: &SessionName) -> bool {
-        let found = Owner::of(target, session).key().and_then(|key| self.find(key));
-        found.is_some_and(|session| matches!(&*session.state.borrow(), SessionState::Ready(process) if process.child.is_running()))
+    /// Enters a session whose process answers already; nothing where it is not there, or is being ended.
+    pub(crate) fn enter_warm(&self, target: &Target, session: &SessionName) -> Option<(Inside, Arc<AgentProcess>)> {
+        let session = self.find(Owner::of(target, session).key()?)?;
+        let process = match &*session.state.borrow() {
+            SessionState::Ready(process) if process.child.is_running() => process.clone(),
+            _ => return None,
+        };
+        Some((Inside::enter(session, &self.freed)?, process))
     }
 
     fn find(&self, key: &str) -> Option<Arc<Session>> {
@@ -393,7 +404,6 @@ impl HostLoop {
         if want.owner == Owner::Whoever
             && let Some(inside) = self.enter_warm(&want.version)
         {
-            inside.session.serving.set_session_id(&want.session_id);
             let _ = want.reply.send(Ok(inside));
             return None;
         }
@@ -489,7 +499,7 @@ impl HostLoop {
         let is_wanted = matches!(*slot.publish.borrow(), SessionState::Starting);
         match started {
             Ok(process) if is_wanted => {
-                tracing::info!(agent = version.name(), pid = process.child.pid(), address = %process.door.address(), "agent is ready");
+                tracing::info!(agent = version.name(), pid = process.child.pid(), address = %process.door().address(), "agent is ready");
                 self.failures.remove(&(version.runtime_id.clone(), version.version));
                 version.standing.set_failure(None);
                 tokio::spawn(watch_process(slot.session.clone(), process.clone(), self.events.clone()));

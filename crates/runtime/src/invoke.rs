@@ -9,13 +9,14 @@ use bytes::Bytes;
 use frontdesk_metrics::{CallFigures, CallOutcome};
 use frontdesk_store::AgentProtocol;
 use frontdesk_trace::{Span, SpanKind};
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::ResponseBody;
+use crate::agent_client::{AgentBody, SendError};
 use crate::agent_process::AgentProcess;
 use crate::host::{SessionHost, SessionName};
 use crate::hosted::Target;
@@ -113,20 +114,20 @@ async fn carry(
     let protocol = target.configuration().protocol;
     let (mut inside, mut process) = enter(host, target, session, span).await?;
     inside.session.count_call();
-    let mut sent = process.send(agent_request(&invocation, protocol)).await;
-    if sent.as_ref().is_err_and(hyper_util::client::legacy::Error::is_connect) {
+    let mut sent = process.send(agent_request(invocation, protocol)).await;
+    if let Err(SendError::NoConnection { request, .. }) = sent {
         // Nobody listens there any more, so nothing was delivered: the call may go to the next process.
         let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, process.child.wait()).await;
         (inside, process) = enter(host, target, session, span).await?;
-        sent = process.send(agent_request(&invocation, protocol)).await;
+        sent = process.send(*request).await;
     }
     // No retry of any other failure: the agent may have acted on the call already.
     let response = match sent {
         Ok(response) => response,
-        Err(error) => return Err(InvokeError::Agent(last_words(&process, &error.to_string()).await)),
+        Err(error) => return Err(InvokeError::Agent(Box::pin(last_words(&process, &error.to_string())).await)),
     };
     if response.status().is_server_error() {
-        let answer = error_answer(&process, response).await;
+        let answer = Box::pin(error_answer(&process, response)).await;
         inside.is_finished = true;
         return Err(InvokeError::Agent(answer));
     }
@@ -136,7 +137,7 @@ async fn carry(
 /// An answer on its way, with the call's presence in its session.
 #[derive(Debug)]
 struct HeldBody {
-    body: Incoming,
+    body: AgentBody,
     inside: Inside,
     counting: Option<Counting>,
     _permit: OwnedSemaphorePermit,
@@ -180,26 +181,25 @@ async fn enter(
     session: &SessionName,
     span: &Span,
 ) -> Result<(Inside, Arc<AgentProcess>), InvokeError> {
-    if host.is_warm(target, session) {
-        return host.enter(target, session).await;
+    if let Some(entered) = host.enter_warm(target, session) {
+        return Ok(entered);
     }
     let mut starting = span.as_parent().child(|| "start agent", SpanKind::Internal);
-    let (inside, process) = host.enter(target, session).await.inspect_err(|_| starting.fail(|| "start_failed"))?;
+    let (inside, process) = Box::pin(host.enter(target, session)).await.inspect_err(|_| starting.fail(|| "start_failed"))?;
     starting.set("process.pid", || i64::from(process.child.pid()));
     Ok((inside, process))
 }
 
-fn agent_request(invocation: &Invocation, protocol: AgentProtocol) -> Request<PayloadBody> {
-    let (method, path) = match (invocation.asked, protocol) {
+fn agent_request(invocation: Invocation, protocol: AgentProtocol) -> Request<PayloadBody> {
+    let Invocation { asked, headers, payload } = invocation;
+    let (method, path) = match (asked, protocol) {
         (Asked::AgentCard, _) => (Method::GET, AGENT_CARD),
         (Asked::Invocation, AgentProtocol::Http | AgentProtocol::Agui) => (Method::POST, "/invocations"),
         (Asked::Invocation, AgentProtocol::Mcp) => (Method::POST, "/mcp"),
         (Asked::Invocation, AgentProtocol::A2a) => (Method::POST, "/"),
     };
-    let body = invocation.payload.body();
-    let mut request = Request::builder().method(method).uri(path).body(body).expect("a request made of constants is valid");
-    *request.headers_mut() = invocation.headers.clone();
-    request.headers_mut().remove(header::HOST);
+    let mut request = Request::new(payload.body());
+    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, Uri::from_static(path), headers);
     request
 }
 
@@ -213,12 +213,14 @@ pub(crate) async fn last_words(process: &AgentProcess, error: &str) -> String {
 }
 
 /// What a caller is told when the agent answered 5xx.
-async fn error_answer(process: &AgentProcess, response: Response<Incoming>) -> String {
+async fn error_answer(process: &AgentProcess, response: Response<AgentBody>) -> String {
     let status = response.status();
     let body = match Limited::new(response.into_body(), ERROR_BODY_BYTES_MAX).collect().await {
         Ok(collected) => String::from_utf8_lossy(&collected.to_bytes()).into_owned(),
         Err(_) => String::new(),
     };
+    // What it printed before it answered may still be in its pipe.
+    process.child.drain().await;
     with_tail(&format!("The agent answered {}: {body}", status.as_u16()), process)
 }
 

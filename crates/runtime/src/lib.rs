@@ -14,6 +14,7 @@ mod host;
 mod hosted;
 mod session;
 
+mod agent_client;
 mod agent_port;
 mod agent_process;
 mod egress;
@@ -36,7 +37,7 @@ pub use service::{
     EndpointChange, NewRuntime, RuntimeError, RuntimePlace, RuntimeService, RuntimeView, SeededRuntime, SessionStage, SessionView,
     SharedState, SharedStatus,
 };
-pub use session_log::{AgentLine, AgentLines};
+pub use session_log::{AgentLines, AgentOutput};
 pub use session_users::SESSION_USERS;
 pub use socket::{AgentSocket, SocketAnswer};
 

@@ -15,9 +15,9 @@ pub(crate) struct SessionLog {
     file: LogFile,
 }
 
-/// A line that an agent printed, for whoever keeps lines besides the runtime's own file.
+/// What an agent printed and was read together, for whoever keeps lines besides the runtime's own file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AgentLine<'a> {
+pub struct AgentOutput<'a> {
     /// The runtime's id.
     pub runtime_id: &'a str,
     /// The endpoint that the session is called through; a process that serves many is the default one's.
@@ -26,13 +26,13 @@ pub struct AgentLine<'a> {
     pub session_id: &'a str,
     /// Unix milliseconds.
     pub timestamp_ms: i64,
-    /// The line, without its end.
-    pub message: &'a str,
+    /// The lines, without their ends.
+    pub lines: &'a [String],
 }
 
 /// Takes lines. It is called where an agent's output is read: it must not block.
 #[derive(Clone)]
-pub struct AgentLines(pub Arc<dyn Fn(AgentLine<'_>) + Send + Sync>);
+pub struct AgentLines(pub Arc<dyn Fn(AgentOutput<'_>) + Send + Sync>);
 
 impl Default for AgentLines {
     fn default() -> Self {
@@ -92,25 +92,29 @@ impl SessionLog {
         Ok(SessionLog { agent: agent.to_owned(), file: LogFile::open(&folder.join(format!("{agent}.jsonl")))? })
     }
 
-    /// Appends a line that a process of this version printed.
-    pub(crate) fn append(&self, version: u32, serving: &Serving, stream: OutputStream, message: &str, now: OffsetDateTime) {
+    /// Appends lines that a process of this version printed, in one write.
+    pub(crate) fn append(&self, version: u32, serving: &Serving, stream: OutputStream, printed: &[String], now: OffsetDateTime) {
         let (session, pid) = serving.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.file.append(&line(&self.agent, version, &session, pid, (stream, message), now));
+        self.file.append(&lines(&self.agent, version, &session, pid, (stream, printed), now));
     }
 }
 
-fn line(
+fn lines(
     agent: &str,
     version: u32,
     session: &str,
     pid: Option<u32>,
-    (stream, message): (OutputStream, &str),
+    (stream, printed): (OutputStream, &[String]),
     now: OffsetDateTime,
 ) -> String {
     let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let timestamp = now.format(form).expect("every moment has a date and a time");
-    let line = LogLine { timestamp: &timestamp, agent, version: &version.to_string(), session, pid, stream: stream.name(), message };
-    serde_json::to_string(&line).expect("texts and numbers become JSON")
+    let version = version.to_string();
+    let line = |message: &String| {
+        let line = LogLine { timestamp: &timestamp, agent, version: &version, session, pid, stream: stream.name(), message };
+        serde_json::to_string(&line).expect("texts and numbers become JSON")
+    };
+    printed.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The log of a runtime, or none where it keeps its own file.
@@ -124,7 +128,7 @@ mod tests {
     fn a_line_says_where_it_comes_from() {
         let now = OffsetDateTime::from_unix_timestamp_nanos(1_700_000_000_007_000_000).unwrap();
         assert_eq!(
-            line("faq", 3, "s-1", Some(7), (OutputStream::Stderr, "say \"hi\"\u{1b}"), now),
+            lines("faq", 3, "s-1", Some(7), (OutputStream::Stderr, &["say \"hi\"\u{1b}".to_owned()]), now),
             r#"{"timestamp":"2023-11-14T22:13:20.007Z","agent":"faq","version":"3","session":"s-1","pid":7,"stream":"stderr","message":"say \"hi\"\u001b"}"#
         );
     }
@@ -136,7 +140,7 @@ mod tests {
         let serving = Serving::default();
         for session in ["one", "two"] {
             serving.set_session_id(session);
-            log.append(1, &serving, OutputStream::Stdout, "hello", OffsetDateTime::UNIX_EPOCH);
+            log.append(1, &serving, OutputStream::Stdout, &["hello".to_owned()], OffsetDateTime::UNIX_EPOCH);
         }
         let written = std::fs::read_to_string(folder.path().join("agents/faq.jsonl")).unwrap();
         let sessions: Vec<_> =

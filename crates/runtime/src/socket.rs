@@ -82,11 +82,11 @@ async fn handshake(
     process: &AgentProcess,
     headers: HeaderMap,
 ) -> Result<Response<hyper::body::Incoming>, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = process.door.connect().await?;
+    let stream = process.door().connect().await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection.with_upgrades());
     let mut request = Request::builder().method(Method::GET).uri(PATH).body(Empty::<Bytes>::new())?;
     *request.headers_mut() = headers;
-    request.headers_mut().insert(http::header::HOST, process.door.address().to_string().parse()?);
+    request.headers_mut().insert(http::header::HOST, process.door().address().to_string().parse()?);
     Ok(sender.send_request(request).await?)
 }
