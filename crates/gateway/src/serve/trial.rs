@@ -18,6 +18,7 @@ use crate::answer::{GatewayAnswer, allow_any_origin};
 use crate::apis::{ApiError, TriedMethod};
 use crate::backend::query_pairs;
 use crate::exchange::Exchange;
+use crate::header_names::TRACE_ID;
 use crate::integration::{Body, BoxError};
 use crate::route::Route;
 
@@ -138,7 +139,7 @@ impl Gateway {
         if route.entry.is_seeded {
             allow_any_origin(&mut parts.headers);
         }
-        insert(&mut parts.headers, "x-amzn-trace-id", &exchange.trace.amzn_trace_id);
+        insert(&mut parts.headers, TRACE_ID, &exchange.trace.amzn_trace_id);
         log.now_ms = self.now().unix_ms;
         log.response(parts.status, &parts.headers, &body, was_answered);
         Tried { status: parts.status, headers: parts.headers, body, latency: instant().duration_since(arrived), log: log.text }
