@@ -62,12 +62,20 @@ pub enum ArnError {
     Id(String),
 }
 
-impl FromStr for Arn {
-    type Err = ArnError;
+/// The parts of an ARN where they stand in its text.
+struct Parts<'a> {
+    partition: &'a str,
+    service: &'a str,
+    region: &'a str,
+    account: &'a str,
+    resource: &'a str,
+}
 
-    fn from_str(text: &str) -> Result<Self, ArnError> {
-        let parts: Vec<&str> = text.splitn(6, ':').collect();
-        let &["arn", partition, service, region, account, resource] = parts.as_slice() else {
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Result<Parts<'a>, ArnError> {
+        let mut parts = text.splitn(6, ':');
+        let mut next = || parts.next().ok_or_else(|| ArnError::Form(text.to_owned()));
+        let ("arn", partition, service, region, account, resource) = (next()?, next()?, next()?, next()?, next()?, next()?) else {
             return Err(ArnError::Form(text.to_owned()));
         };
         for (part, value) in [("partition", partition), ("service", service), ("resource", resource)] {
@@ -80,6 +88,15 @@ impl FromStr for Arn {
         if !(account.is_empty() || account == "aws" || is_account) {
             return Err(ArnError::Account { arn: text.to_owned(), account: account.to_owned() });
         }
+        Ok(Parts { partition, service, region, account, resource })
+    }
+}
+
+impl FromStr for Arn {
+    type Err = ArnError;
+
+    fn from_str(text: &str) -> Result<Self, ArnError> {
+        let Parts { partition, service, region, account, resource } = Parts::of(text)?;
         Ok(Self {
             partition: partition.to_owned(),
             service: service.to_owned(),
@@ -102,11 +119,20 @@ impl fmt::Display for Arn {
 /// The last part, the runtime's id, is its name, a hyphen and ten letters or digits that AgentCore makes up, so that a name can be used again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AgentRuntimeArn {
-    partition: String,
-    region: String,
-    account: String,
-    name: String,
-    suffix: String,
+    /// The whole; every call of an agent names it several times.
+    text: String,
+    // Where the parts lie in it.
+    region: Place,
+    account: Place,
+    name: Place,
+    id: Place,
+}
+
+/// The place of a part in its text, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    begin: usize,
+    end: usize,
 }
 
 impl AgentRuntimeArn {
@@ -123,22 +149,31 @@ impl AgentRuntimeArn {
 
     /// Such as `us-west-2`.
     pub fn region(&self) -> &str {
-        &self.region
+        self.at(self.region)
     }
 
     /// Twelve digits.
     pub fn account(&self) -> &str {
-        &self.account
+        self.at(self.account)
     }
 
     /// The name its owner gave it.
     pub fn name(&self) -> &str {
-        &self.name
+        self.at(self.name)
     }
 
     /// The id, `{name}-{10 letters or digits}`, by which the control plane knows it.
-    pub fn id(&self) -> String {
-        format!("{}-{}", self.name, self.suffix)
+    pub fn id(&self) -> &str {
+        self.at(self.id)
+    }
+
+    /// The whole.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn at(&self, Place { begin, end }: Place) -> &str {
+        &self.text[begin..end]
     }
 
     /// The ARN of one of its endpoints, `…:runtime/{id}/runtime-endpoint/{endpoint}`.
@@ -146,36 +181,9 @@ impl AgentRuntimeArn {
     /// # Errors
     ///
     /// [`ArnError::Name`] when `endpoint` is no name.
-    pub fn endpoint(&self, endpoint: &str) -> Result<Arn, ArnError> {
+    pub fn endpoint(&self, endpoint: &str) -> Result<String, ArnError> {
         check_name(endpoint)?;
-        let runtime = Arn::from(self.clone());
-        Ok(Arn { resource: format!("{}/runtime-endpoint/{endpoint}", runtime.resource), ..runtime })
-    }
-}
-
-impl From<AgentRuntimeArn> for Arn {
-    fn from(arn: AgentRuntimeArn) -> Self {
-        let resource = format!("runtime/{}", arn.id());
-        Self { partition: arn.partition, service: AGENTCORE.to_owned(), region: arn.region, account: arn.account, resource }
-    }
-}
-
-impl TryFrom<Arn> for AgentRuntimeArn {
-    type Error = ArnError;
-
-    fn try_from(arn: Arn) -> Result<Self, ArnError> {
-        let id = arn.resource.strip_prefix("runtime/").filter(|id| !id.contains('/'));
-        let is_agentcore = arn.service == AGENTCORE && !arn.region.is_empty() && arn.account.len() == 12;
-        let Some(id) = id.filter(|_| is_agentcore) else {
-            return Err(ArnError::NotAgentRuntime(arn.to_string()));
-        };
-        let (name, suffix) = id.rsplit_once('-').ok_or_else(|| ArnError::Id(id.to_owned()))?;
-        check_name(name)?;
-        if suffix.len() != SUFFIX_CHARACTERS || !suffix.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(ArnError::Id(id.to_owned()));
-        }
-        let (name, suffix) = (name.to_owned(), suffix.to_owned());
-        Ok(Self { partition: arn.partition, region: arn.region, account: arn.account, name, suffix })
+        Ok([&self.text, "/runtime-endpoint/", endpoint].concat())
     }
 }
 
@@ -183,14 +191,28 @@ impl FromStr for AgentRuntimeArn {
     type Err = ArnError;
 
     fn from_str(text: &str) -> Result<Self, ArnError> {
-        text.parse::<Arn>()?.try_into()
+        let Parts { partition, service, region, account, resource } = Parts::of(text)?;
+        let id = resource.strip_prefix("runtime/").filter(|id| !id.contains('/'));
+        let is_agentcore = service == AGENTCORE && !region.is_empty() && account.len() == 12;
+        let Some(id) = id.filter(|_| is_agentcore) else {
+            return Err(ArnError::NotAgentRuntime(text.to_owned()));
+        };
+        let (name, suffix) = id.rsplit_once('-').ok_or_else(|| ArnError::Id(id.to_owned()))?;
+        check_name(name)?;
+        if suffix.len() != SUFFIX_CHARACTERS || !suffix.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(ArnError::Id(id.to_owned()));
+        }
+        let place = |begin: usize, part: &str| Place { begin, end: begin + part.len() };
+        let region = place("arn:".len() + partition.len() + ":".len() + service.len() + ":".len(), region);
+        let account = place(region.end + ":".len(), account);
+        let id = place(text.len() - id.len(), id);
+        Ok(Self { text: text.to_owned(), region, account, name: place(id.begin, name), id })
     }
 }
 
 impl fmt::Display for AgentRuntimeArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { partition, region, account, name, suffix } = self;
-        write!(f, "arn:{partition}:{AGENTCORE}:{region}:{account}:runtime/{name}-{suffix}")
+        f.write_str(&self.text)
     }
 }
 
@@ -251,9 +273,9 @@ mod tests {
             let arn = text.parse::<AgentRuntimeArn>();
             match (&arn, expected) {
                 (Ok(arn), Ok((name, id))) => {
-                    assert_eq!((arn.name(), &*arn.id()), (name, id));
-                    assert_eq!(arn.to_string(), text);
-                    assert_eq!(Arn::from(arn.clone()).to_string(), text);
+                    assert_eq!((arn.name(), arn.id()), (name, id));
+                    assert_eq!((arn.region(), arn.account()), ("us-west-2", "123456789012"));
+                    assert_eq!((arn.to_string().as_str(), arn.as_str()), (text, text));
                 }
                 (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
                 _ => panic!("{text}: {arn:?}, expected {expected:?}"),
@@ -278,7 +300,7 @@ mod tests {
     fn made_arns_and_endpoints() {
         let check = |region: &str, endpoint: &str, expected: &str| {
             let arn = AgentRuntimeArn::new(region, "123456789012", "faq", "a1B2c3D4e5").expect(region);
-            let endpoint = arn.endpoint(endpoint).map(|arn| arn.to_string()).unwrap_or_else(|error| error.to_string());
+            let endpoint = arn.endpoint(endpoint).unwrap_or_else(|error| error.to_string());
             assert_eq!(endpoint, expected);
         };
         let endpoint = "123456789012:runtime/faq-a1B2c3D4e5/runtime-endpoint/DEFAULT";

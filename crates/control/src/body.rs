@@ -57,6 +57,10 @@ impl BodyReader {
                 return Err(too_large());
             }
             hasher.update(&piece);
+            if whole_bytes == piece.len() && body.is_end_stream() && piece.len() <= MEMORY_BYTES_MAX {
+                // It came in one piece.
+                return Ok((Payload::Memory(piece), BodyHash::finish(hasher)));
+            }
             held.extend_from_slice(&piece);
             if held.len() > MEMORY_BYTES_MAX {
                 if place.is_none() {

@@ -144,23 +144,24 @@ pub(crate) struct Call<'a> {
 /// The data plane's own errors, in AWS's words.
 pub(crate) async fn perform(call: Call<'_>, runtimes: &RuntimeService) -> Result<Response<ResponseBody>, ServiceError> {
     let Call { operation, runtime, request, payload, upgrade, caller, span } = call;
-    let Addressed { arn, endpoint } = addressed(runtime, request, runtimes)?;
-    authorize(caller, operation.name, &arn, &endpoint)?;
+    let addressed = addressed(runtime, request, runtimes)?;
+    authorize(caller, operation.name, &addressed)?;
     let names_user = |name: &str| name.eq_ignore_ascii_case(USER_ID);
     let query = request.uri.query().unwrap_or_default();
     if request.headers.contains_key(USER_ID) || query.split(['&', '=']).any(names_user) {
         if let Caller::Bearer(_) = caller {
             return Err(ServiceError::validation("runtimeUserId is for signed calls: a token says itself who its user is"));
         }
-        authorize(caller, "InvokeAgentRuntimeForUser", &arn, &endpoint)?;
+        authorize(caller, "InvokeAgentRuntimeForUser", &addressed)?;
     }
+    let Addressed { arn, endpoint, .. } = addressed;
     let headers = &request.headers;
     match operation.id {
         DataPlane::StopRuntimeSession => {
             let session_id = headers.get(SESSION_ID).ok_or_else(|| ServiceError::validation("runtimeSessionId is required"))?;
             let session = named(session_id)?;
             target(runtimes, caller, &arn, &endpoint)?;
-            if !runtimes.stop_session(&arn.id(), &endpoint, session.id()).await {
+            if !runtimes.stop_session(arn.id(), &endpoint, session.id()).await {
                 return Err(ServiceError::resource_not_found(format!("No session {} is active", session.id())));
             }
             let mut response = Response::new(Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}).boxed_unsync());
@@ -169,7 +170,8 @@ pub(crate) async fn perform(call: Call<'_>, runtimes: &RuntimeService) -> Result
             Ok(response)
         }
         DataPlane::InvokeAgentRuntimeWithWebSocketStream => {
-            websocket(&target(runtimes, caller, &arn, &endpoint)?, caller, request, upgrade, runtimes, span).await
+            let target = target(runtimes, caller, &arn, &endpoint)?;
+            Box::pin(websocket(&target, caller, request, upgrade, runtimes, span)).await
         }
         DataPlane::GetRuntimeProtectedResourceMetadata => Err(ServiceError::unknown_operation("answered before anybody is identified")),
         DataPlane::InvokeAgentRuntime | DataPlane::GetAgentCard => {
@@ -265,6 +267,7 @@ fn query_headers(request: &Parts) -> Vec<(HeaderName, HeaderValue)> {
 struct Addressed {
     arn: AgentRuntimeArn,
     endpoint: String,
+    endpoint_arn: String,
 }
 
 fn addressed(runtime: &str, request: &Parts, runtimes: &RuntimeService) -> Result<Addressed, ServiceError> {
@@ -281,17 +284,17 @@ fn addressed(runtime: &str, request: &Parts, runtimes: &RuntimeService) -> Resul
         return Err(ServiceError::validation("accountId is not the account of agentRuntimeArn"));
     }
     let endpoint = query_value(request, "qualifier").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
-    arn.endpoint(&endpoint).map_err(|error| ServiceError::validation(format!("qualifier: {error}")))?;
-    Ok(Addressed { arn, endpoint })
+    let endpoint_arn = arn.endpoint(&endpoint).map_err(|error| ServiceError::validation(format!("qualifier: {error}")))?;
+    Ok(Addressed { arn, endpoint, endpoint_arn })
 }
 
 /// The rules for tokens of the runtime that a call is for, if it is one that takes tokens.
 pub(crate) fn authorizer(runtime: &str, request: &Parts, runtimes: &RuntimeService) -> Option<Value> {
-    let Addressed { arn, endpoint } = addressed(runtime, request, runtimes).ok()?;
+    let Addressed { arn, endpoint, .. } = addressed(runtime, request, runtimes).ok()?;
     if (arn.region(), arn.account()) != runtimes.region_and_account() {
         return None;
     }
-    runtimes.resolve(&arn.id(), &endpoint).ok()?.configuration().authorizer.clone()
+    runtimes.resolve(arn.id(), &endpoint).ok()?.configuration().authorizer.clone()
 }
 
 /// The URL of a call's runtime as a resource, and of the document that says who gives tokens for it.
@@ -306,11 +309,9 @@ pub(crate) fn resource_urls(runtime: &str, request: &Parts) -> (String, String) 
     (format!("{resource}?qualifier={qualifier}"), format!("{resource}/.well-known/oauth-protected-resource?qualifier={qualifier}"))
 }
 
-fn authorize(caller: Caller<'_>, action: &str, arn: &AgentRuntimeArn, endpoint: &str) -> Result<(), ServiceError> {
-    let endpoint = arn.endpoint(endpoint).map_err(|error| ServiceError::validation(format!("qualifier: {error}")))?;
+fn authorize(caller: Caller<'_>, action: &str, Addressed { arn, endpoint_arn, .. }: &Addressed) -> Result<(), ServiceError> {
     let Caller::Signer(principal) = caller else { return Ok(()) };
-    let resources = [arn.to_string(), endpoint.to_string()];
-    principal.authorize(&format!("{SERVICE}:{action}"), &resources.each_ref().map(String::as_str))
+    principal.authorize(&format!("{SERVICE}:{action}"), &[arn.as_str(), endpoint_arn])
 }
 
 fn target(runtimes: &RuntimeService, caller: Caller<'_>, arn: &AgentRuntimeArn, endpoint: &str) -> Result<Target, ServiceError> {
@@ -318,7 +319,7 @@ fn target(runtimes: &RuntimeService, caller: Caller<'_>, arn: &AgentRuntimeArn, 
     if (arn.region(), arn.account()) != runtimes.region_and_account() {
         return Err(ServiceError::resource_not_found(format!("No agent runtime has the ARN {arn}")));
     }
-    let target = runtimes.resolve(&arn.id(), endpoint).map_err(of_invoke)?;
+    let target = runtimes.resolve(arn.id(), endpoint).map_err(of_invoke)?;
     // The rules that let a token in must still be the runtime's: it may have been updated since.
     let is_method_right = match (caller, &target.configuration().authorizer) {
         (Caller::Signer(_), None) => true,
@@ -388,7 +389,8 @@ fn headers_for_agent(headers: &HeaderMap, caller: Caller<'_>, session_id: &Heade
     };
     let is_handed_on =
         |name: &HeaderName| HANDED_ON.contains(&name.as_str()) || name.as_str().starts_with(CUSTOM_PREFIX) || is_allowed(name);
-    let mut handed_on = HeaderMap::new();
+    // Room for what the runtime adds.
+    let mut handed_on = HeaderMap::with_capacity(headers.len() + 4);
     for (name, value) in headers.iter().filter(|(name, _)| is_handed_on(name)) {
         handed_on.append(name.clone(), value.clone());
     }
@@ -400,7 +402,8 @@ fn headers_for_agent(headers: &HeaderMap, caller: Caller<'_>, session_id: &Heade
         handed_on.insert(MCP_SESSION_ID, session_id.clone());
     }
     let request_id = headers.get("x-amzn-request-id").cloned();
-    let request_id = request_id.or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).ok());
+    let new = || HeaderValue::from_str(uuid::Uuid::new_v4().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())).ok();
+    let request_id = request_id.or_else(new);
     if let Some(request_id) = request_id {
         handed_on.insert(REQUEST_ID, request_id);
     }

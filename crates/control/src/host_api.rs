@@ -379,7 +379,7 @@ fn date(query: &str, name: &str) -> Result<Option<u32>, ServiceError> {
 }
 
 fn status(region: &str, source: &StatusSource, runtimes: &RuntimeService) -> HostStatus {
-    let SharedStatus { state, pid, is_busy, failure } = runtimes.shared_status(&source.agent_runtime_arn.id());
+    let SharedStatus { state, pid, is_busy, failure } = runtimes.shared_status(source.agent_runtime_arn.id());
     let agent_status = match state {
         SharedState::Stopped => "STOPPED",
         SharedState::Starting => "STARTING",

@@ -183,7 +183,7 @@ fn authorize(call: &Call, directory: &Directory) -> Result<(), ServiceError> {
     let tags = parameters.pairs("Tags", "Key", "Value");
     if !tags.is_empty() {
         keys = keys.with_all("aws:TagKeys", tags.iter().map(|(key, _)| *key));
-        keys = tags.iter().fold(keys, |keys, (key, value)| keys.with(&format!("aws:RequestTag/{key}"), *value));
+        keys = tags.iter().fold(keys, |keys, (key, value)| keys.with(format!("aws:RequestTag/{key}"), *value));
     }
     principal.authorize_with(&format!("{}:{}", PROTOCOL.service, operation.name), &[&resource], &keys)
 }

@@ -199,8 +199,21 @@ impl Control {
                 }
             };
             let call = data_plane::Call { operation, runtime, request: &parts, payload, upgrade, caller, span };
-            data_plane::perform(call, &self.runtimes).await
-        } else if let Some((operation, parameters)) = operation::find(agentcore_control::OPERATIONS, &verb, &path) {
+            return data_plane::perform(call, &self.runtimes).await;
+        }
+        // On the heap, for it is many times as large, and every invocation's future would hold room for it.
+        Box::pin(self.answer_documents(request, request_id, verb, path)).await
+    }
+
+    /// Answers a request of everything but the data plane.
+    async fn answer_documents<B: Body<Data = Bytes> + Unpin>(
+        &self,
+        request: Request<B>,
+        request_id: &str,
+        verb: Method,
+        path: String,
+    ) -> Result<Response<ResponseBody>, ServiceError> {
+        if let Some((operation, parameters)) = operation::find(agentcore_control::OPERATIONS, &verb, &path) {
             let (parts, body, principal) = self.verified(request, agentcore_control::SERVICE).await?;
             let query = parts.uri.query().unwrap_or_default().to_owned();
             let call = agentcore_control::Call { operation, parameters, query, body, now_ms: unix_ms(now()) };

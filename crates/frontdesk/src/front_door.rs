@@ -97,7 +97,7 @@ impl Integration for FrontDoor {
                 time_left: caller.time_left,
             };
             if is_streaming {
-                let answered = proxy.handle_stream(&body, &caller, now()).await.map_err(|_| IntegrationError::TimedOut)?;
+                let answered = Box::pin(proxy.handle_stream(&body, &caller, now())).await.map_err(|_| IntegrationError::TimedOut)?;
                 counted.outcome = CallOutcome::Answered;
                 return Ok(naming_its_actor(answered).map(|body| body.map_err(Into::into).boxed_unsync()));
             }

@@ -300,7 +300,7 @@ impl Host {
         if !self.is_faq_in_front() {
             return Ok(());
         }
-        let started = self.runtimes.start_shared(&self.agent_runtime_arn.id()).await;
+        let started = self.runtimes.start_shared(self.agent_runtime_arn.id()).await;
         started.map_err(|reason| anyhow::anyhow!("the agent could not be started: {reason}"))
     }
 
@@ -320,7 +320,7 @@ impl Host {
 
     /// Whether the agent is at work besides its calls: the built-in one embeds a large FAQ then.
     pub(crate) fn agent_is_busy(&self) -> bool {
-        self.runtimes.shared_status(&self.agent_runtime_arn.id()).is_busy
+        self.runtimes.shared_status(self.agent_runtime_arn.id()).is_busy
     }
 
     /// Tells the command line where this host is.

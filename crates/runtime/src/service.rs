@@ -255,7 +255,7 @@ impl RuntimeService {
         // Not held to AgentCore's limits: a system prompt of the settings may be longer than its variables.
         let SeededRuntime { arn, configuration, program } = seeded;
         let id = arn.id();
-        let stored = match self.table.load().by_id.get(&id) {
+        let stored = match self.table.load().by_id.get(id) {
             Some(runtime) => {
                 let mut stored = runtime.stored.clone();
                 if newest(&stored).configuration != configuration {
@@ -265,14 +265,14 @@ impl RuntimeService {
                 stored
             }
             None => first_version(
-                &id,
+                id,
                 NewRuntime { name: arn.name().to_owned(), configuration, tags: BTreeMap::new(), client_token: None },
                 now_ms,
             ),
         };
         self.store.put_agent_runtime(&stored)?;
         self.publish(stored, Some(program))?;
-        self.settle(&id)
+        self.settle(id)
     }
 
     /// Makes a runtime; it is ready soon, or failed. Blocks on the database.

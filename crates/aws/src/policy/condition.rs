@@ -1,5 +1,6 @@
 //! Conditions: operators over the keys of a request's context, all of which must hold.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -8,8 +9,25 @@ use super::operator::{Operator, Quantifier, Test, Wanted};
 use super::{OneOrMany, PolicyError};
 
 /// The condition keys of one request, such as `aws:SourceAccount`. Keys have no case, and some have several values.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Context(BTreeMap<String, Vec<String>>);
+///
+/// A list and not a map: it is made for every request, of a dozen keys, and most policies ask for none of them.
+#[derive(Clone, Debug, Default)]
+pub struct Context(Vec<(Cow<'static, str>, Values)>);
+
+#[derive(Clone, Debug)]
+enum Values {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Values {
+    fn as_slice(&self) -> &[String] {
+        match self {
+            Values::One(value) => std::slice::from_ref(value),
+            Values::Several(values) => values,
+        }
+    }
+}
 
 impl Context {
     /// A request about which nothing is known.
@@ -19,34 +37,36 @@ impl Context {
 
     /// The same, with one key more or replaced.
     #[must_use]
-    pub fn with(self, key: &str, value: impl Into<String>) -> Self {
-        self.with_all(key, [value])
+    pub fn with(self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.put(key.into(), Values::One(value.into()))
     }
 
     /// The same, with one key of several values more or replaced.
     #[must_use]
-    pub fn with_all(mut self, key: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.0.insert(key.to_ascii_lowercase(), values.into_iter().map(Into::into).collect());
+    pub fn with_all(self, key: impl Into<Cow<'static, str>>, values: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.put(key.into(), Values::Several(values.into_iter().map(Into::into).collect()))
+    }
+
+    fn put(mut self, key: Cow<'static, str>, values: Values) -> Self {
+        match self.0.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&key)) {
+            Some((_, known)) => *known = values,
+            None => self.0.push((key, values)),
+        }
         self
     }
 
     /// The same, with another's keys besides, which replace those of the same name.
     #[must_use]
-    pub fn and(mut self, other: &Context) -> Self {
-        self.0.extend(other.0.iter().map(|(key, values)| (key.clone(), values.clone())));
-        self
+    pub fn and(self, other: &Context) -> Self {
+        other.0.iter().fold(self, |context, (key, values)| context.put(key.clone(), values.clone()))
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&[String]> {
-        let found = match self.0.get(key) {
-            None => self.0.get(&key.to_ascii_lowercase()),
-            found => found,
-        };
-        found.map(Vec::as_slice)
+        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(key)).map(|(_, values)| values.as_slice())
     }
 
     pub(super) fn in_lower_case(&self) -> Context {
-        let lower = |values: &Vec<String>| values.iter().map(|value| value.to_lowercase()).collect();
+        let lower = |values: &Values| Values::Several(values.as_slice().iter().map(|value| value.to_lowercase()).collect());
         Context(self.0.iter().map(|(key, values)| (key.clone(), lower(values))).collect())
     }
 }

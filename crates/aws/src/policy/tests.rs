@@ -14,7 +14,7 @@ fn check(statements: &[&str], context: &str, expected: Decision) {
     let policies: Vec<Policy> = statements.iter().map(|statement| policy(statement)).collect();
     let context = context.split_whitespace().fold(Context::new(), |context, pair| {
         let (key, value) = pair.split_once('=').expect("key=value");
-        context.with(key, value)
+        context.with(key.to_owned(), value)
     });
     assert_eq!(evaluate(&policies, ACTION, RUNTIME, &context), expected, "{statements:?} {context:?}");
 }
@@ -111,7 +111,7 @@ fn check_condition(condition: &str, context: &str, expected: bool) {
     let policy = policy(&format!(r#"{{"Effect":"Allow","Action":"*","Resource":"*","Condition":{condition}}}"#));
     let context = context.split_whitespace().fold(Context::new(), |context, pair| {
         let (key, values) = pair.split_once('=').expect("key=values");
-        context.with_all(key, values.split(',').filter(|value| !value.is_empty()))
+        context.with_all(key.to_owned(), values.split(',').filter(|value| !value.is_empty()))
     });
     let is_allowed = evaluate([&policy], ACTION, RUNTIME, &context) == Decision::Allowed;
     assert_eq!(is_allowed, expected, "{condition} {context:?}");

@@ -9,7 +9,7 @@ use http::request::Parts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 use sha2::{Digest, Sha256};
 
-use super::{ALGORITHM, BodyHash, Scope, TERMINATOR};
+use super::{ALGORITHM, BodyHash, HexDigest, Scope, TERMINATOR};
 
 /// What AWS's `UriEncode` replaces: all but RFC 3986's unreserved characters.
 pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -19,57 +19,55 @@ const ENCODED_IN_PATH: &AsciiSet = &ENCODED.remove(b'/');
 /// The parameter that carries the signature of a presigned URL, and so is no part of what it signs.
 pub(super) const SIGNATURE_PARAMETER: &str = "X-Amz-Signature";
 
-/// The canonical request of `request`, covering the headers `signed` (lower case, sorted, each present or `host`).
+/// The canonical request of `request`, covering the headers `signed` (lower case, sorted, separated by `;`, each present or `host`).
 ///
 /// Header values may hold any byte above 31, so the result is bytes.
-pub(super) fn canonical_request(request: &Parts, signed: &[&str], body: &BodyHash, service: &str) -> Vec<u8> {
+pub(super) fn canonical_request(request: &Parts, signed: &str, body: &BodyHash, service: &str) -> Vec<u8> {
     let mut text = Vec::with_capacity(1024);
-    let mut line = |parts: &[&[u8]]| {
-        parts.iter().for_each(|part| text.extend_from_slice(part));
+    text.extend_from_slice(request.method.as_str().as_bytes());
+    text.push(b'\n');
+    write_path(&mut text, request.uri.path(), service);
+    text.push(b'\n');
+    text.extend_from_slice(query(request.uri.query().unwrap_or_default()).as_bytes());
+    text.push(b'\n');
+    for name in signed.split(';') {
+        text.extend_from_slice(name.as_bytes());
+        text.push(b':');
+        write_header(&mut text, request, name);
         text.push(b'\n');
-    };
-    line(&[request.method.as_str().as_bytes()]);
-    line(&[path(request.uri.path(), service).as_bytes()]);
-    line(&[query(request.uri.query().unwrap_or_default()).as_bytes()]);
-    for name in signed {
-        line(&[name.as_bytes(), b":", &header(request, name)]);
     }
-    line(&[]);
-    line(&[signed.join(";").as_bytes()]);
+    for line in ["", signed] {
+        text.extend_from_slice(line.as_bytes());
+        text.push(b'\n');
+    }
     text.extend_from_slice(body.as_str().as_bytes());
     text
 }
 
 /// The string whose HMAC is the signature: algorithm, timestamp, credential scope and the hash of the canonical request, a line each.
 pub(super) fn string_to_sign(canonical_request: &[u8], timestamp: &str, scope: Scope<'_>) -> String {
-    let credential_scope = credential_scope(timestamp, scope);
-    let hash = hex::encode(Sha256::digest(canonical_request));
-    format!("{ALGORITHM}\n{timestamp}\n{credential_scope}\n{hash}")
+    let hash = HexDigest::of(&Sha256::digest(canonical_request).into());
+    [ALGORITHM, "\n", timestamp, "\n", &credential_scope(timestamp, scope), "\n", hash.as_str()].concat()
 }
 
 /// `20150830/us-east-1/iam/aws4_request`, the day being that of `timestamp` (`20150830T123600Z`).
 pub(super) fn credential_scope(timestamp: &str, scope: Scope<'_>) -> String {
-    let day = &timestamp[..8];
-    format!("{day}/{}/{}/{TERMINATOR}", scope.region, scope.service)
+    [&timestamp[..8], "/", scope.region, "/", scope.service, "/", TERMINATOR].concat()
 }
 
-/// The host a request is for: its `Host` header, or in HTTP/2 and absolute form the authority of its URI.
-pub(super) fn host(request: &Parts) -> Option<Cow<'_, [u8]>> {
-    match request.headers.get(http::header::HOST) {
-        Some(_) => Some(Cow::Owned(joined(request, "host"))),
-        None => request.uri.authority().map(|authority| Cow::Borrowed(authority.as_str().as_bytes())),
-    }
+/// Whether a request says which host it is for: in its `Host` header, or in HTTP/2 and absolute form in the authority of its URI.
+pub(super) fn has_host(request: &Parts) -> bool {
+    request.headers.contains_key(http::header::HOST) || request.uri.authority().is_some()
 }
 
 /// The path, encoded once more than it was sent: `%2F` becomes `%252F`. S3 alone takes it as sent, and keeps `.`, `..` and empty segments.
-fn path<'a>(path: &'a str, service: &str) -> Cow<'a, str> {
+fn write_path(text: &mut Vec<u8>, path: &str, service: &str) {
     let path = if path.is_empty() { "/" } else { path };
     if service == "s3" {
-        return Cow::Borrowed(path);
+        return text.extend_from_slice(path.as_bytes());
     }
-    match normalized(path) {
-        Cow::Borrowed(path) => Cow::from(percent_encode(path.as_bytes(), ENCODED_IN_PATH)),
-        Cow::Owned(path) => Cow::Owned(percent_encode(path.as_bytes(), ENCODED_IN_PATH).to_string()),
+    for piece in percent_encode(normalized(path).as_bytes(), ENCODED_IN_PATH) {
+        text.extend_from_slice(piece.as_bytes());
     }
 }
 
@@ -93,7 +91,10 @@ fn normalized(path: &str) -> Cow<'_, str> {
 }
 
 /// The query's pairs, each decoded and encoded anew, sorted by name and then by value. A `+` is a space, as in forms and in AWS's own SDKs.
-fn query(query: &str) -> String {
+fn query(query: &str) -> Cow<'_, str> {
+    if is_canonical(query) {
+        return Cow::Borrowed(query);
+    }
     let recode = |part: &str| {
         let spaced = part.replace('+', " ");
         percent_encode(&Cow::from(percent_decode(spaced.as_bytes())), ENCODED).to_string()
@@ -107,33 +108,39 @@ fn query(query: &str) -> String {
         .collect();
     pairs.sort_unstable();
     let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    pairs.join("&")
+    Cow::Owned(pairs.join("&"))
 }
 
-/// A header's canonical value. An absent header is empty, which the verifier rules out beforehand.
-fn header<'a>(request: &'a Parts, name: &str) -> Cow<'a, [u8]> {
-    match name {
-        "host" => host(request).unwrap_or_default(),
-        name => Cow::Owned(joined(request, name)),
+/// Whether a query is one pair of unreserved characters, or none, and so canonical as it is: most are.
+fn is_canonical(query: &str) -> bool {
+    let is_unreserved = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'));
+    match query.split_once('=') {
+        None => query.is_empty(),
+        Some((name, value)) => is_unreserved(name) && is_unreserved(value) && name != SIGNATURE_PARAMETER,
     }
 }
 
-/// All values of a header, trimmed, their runs of spaces folded to one, joined by commas in the order of the request.
-fn joined(request: &Parts, name: &str) -> Vec<u8> {
-    let mut joined = Vec::new();
+/// A header's canonical value: all its values, trimmed, their runs of spaces folded to one, joined by commas in the order of the request. An absent header is
+/// empty, which the verifier rules out beforehand.
+fn write_header(text: &mut Vec<u8>, request: &Parts, name: &str) {
+    if name == "host"
+        && !request.headers.contains_key(http::header::HOST)
+        && let Some(authority) = request.uri.authority()
+    {
+        return text.extend_from_slice(authority.as_str().as_bytes());
+    }
     for (number, value) in request.headers.get_all(name).iter().enumerate() {
         if number > 0 {
-            joined.push(b',');
+            text.push(b',');
         }
         let words = value.as_bytes().split(|&byte| byte == b' ').filter(|word| !word.is_empty());
         for (number, word) in words.enumerate() {
             if number > 0 {
-                joined.push(b' ');
+                text.push(b' ');
             }
-            joined.extend_from_slice(word);
+            text.extend_from_slice(word);
         }
     }
-    joined
 }
 
 #[cfg(test)]
@@ -148,8 +155,19 @@ mod tests {
         request.body(()).expect(uri).into_parts().0
     }
 
+    fn header(request: &Parts, name: &str) -> String {
+        let mut text = Vec::new();
+        write_header(&mut text, request, name);
+        String::from_utf8(text).expect("ASCII values")
+    }
+
     #[test]
     fn paths_are_normalized_and_encoded_twice() {
+        let path = |sent: &str, service: &str| {
+            let mut text = Vec::new();
+            write_path(&mut text, sent, service);
+            String::from_utf8(text).expect("an encoded path is ASCII")
+        };
         let check = |sent: &str, expected: &str| assert_eq!(path(sent, "service"), expected, "{sent}");
         check("", "/");
         check("/", "/");
@@ -171,6 +189,8 @@ mod tests {
         let check = |sent: &str, expected: &str| assert_eq!(query(sent), expected, "{sent}");
         check("", "");
         check("qualifier=DEFAULT", "qualifier=DEFAULT");
+        check("qualifier=DEF:AULT", "qualifier=DEF%3AAULT");
+        check("X-Amz-Signature=s", "");
         check("b=2&a=1", "a=1&b=2");
         check("a=2&a=1&A=0", "A=0&a=1&a=2");
         check("flag&x=", "flag=&x=");
@@ -192,7 +212,7 @@ mod tests {
     fn header_values_are_trimmed_folded_and_joined() {
         let check = |values: &[&str], expected: &str| {
             let headers: Vec<(&str, &str)> = values.iter().map(|value| ("my-header", *value)).collect();
-            assert_eq!(String::from_utf8(joined(&request("/", &headers), "my-header")).expect("ASCII values"), expected);
+            assert_eq!(header(&request("/", &headers), "my-header"), expected);
         };
         check(&["value"], "value");
         check(&["  a   b  c "], "a b c");
@@ -205,8 +225,7 @@ mod tests {
     #[test]
     fn the_host_is_the_header_else_the_authority() {
         let check = |request: Parts, expected: Option<&str>| {
-            let host = host(&request).map(|host| String::from_utf8(host.into_owned()).expect("an ASCII host"));
-            assert_eq!(host.as_deref(), expected);
+            assert_eq!((has_host(&request), header(&request, "host").as_str()), (expected.is_some(), expected.unwrap_or_default()));
         };
         check(request("/", &[("host", "a.example:1")]), Some("a.example:1"));
         check(request("http://b.example:2/", &[("host", "a.example")]), Some("a.example"));

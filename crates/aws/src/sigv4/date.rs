@@ -1,15 +1,21 @@
 //! The one timestamp form of Signature Version 4: ISO 8601 basic, UTC, whole seconds, as in `20150830T123600Z`.
 
 use time::format_description::well_known::Rfc2822;
-use time::macros::format_description;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 /// `20150830T123600Z`; its first eight characters are the day of the credential scope.
 pub(super) fn format(instant: OffsetDateTime) -> String {
-    instant
-        .to_offset(UtcOffset::UTC)
-        .format(format_description!("[year][month][day]T[hour][minute][second]Z"))
-        .expect("a calendar date and a time of day always have these six components")
+    let instant = instant.to_offset(UtcOffset::UTC);
+    let (hour, minute, second) = instant.to_hms();
+    // By hand: every request is dated, by its signer and by its verifier.
+    let two = |number: u32| [number / 10 % 10, number % 10].map(|digit| char::from_digit(digit, 10).unwrap_or('0'));
+    let year = instant.year().unsigned_abs();
+    let mut text = String::with_capacity(16);
+    text.extend([year / 100, year, u8::from(instant.month()).into(), instant.day().into()].into_iter().flat_map(two));
+    text.push('T');
+    text.extend([hour, minute, second].into_iter().flat_map(|number| two(number.into())));
+    text.push('Z');
+    text
 }
 
 /// Reads exactly what [`format`] writes; anything else is `None`.

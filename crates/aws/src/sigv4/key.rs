@@ -1,7 +1,6 @@
 //! Signing keys: four HMACs over the day, the region, the service and a fixed word, starting from the secret. They change only once a day, so
 //! they are kept.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -9,8 +8,8 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::{Scope, TERMINATOR};
-use crate::credentials::{Credentials, SecretKey};
+use super::{HexDigest, Scope, TERMINATOR};
+use crate::credentials::{AccessKeyId, Credentials, SecretKey};
 
 /// How many derived keys are kept. One is 32 bytes and its name; a host has a handful of access keys, each used for a handful of services.
 const KEPT_KEYS_MAX: usize = 256;
@@ -28,9 +27,9 @@ impl SigningKey {
         Self(hmac(&*service_key, TERMINATOR.as_bytes()))
     }
 
-    /// The signature of a string to sign: 64 lower-case hexadecimal digits.
-    pub(super) fn signature(&self, string_to_sign: &str) -> String {
-        hex::encode(*hmac(&*self.0, string_to_sign.as_bytes()))
+    /// The signature of a string to sign.
+    pub(super) fn signature(&self, string_to_sign: &str) -> HexDigest {
+        HexDigest::of(&hmac(&*self.0, string_to_sign.as_bytes()))
     }
 }
 
@@ -42,15 +41,18 @@ fn hmac(key: &[u8], message: &[u8]) -> Zeroizing<[u8; 32]> {
 
 /// Derived signing keys, kept between requests so that a signature costs one HMAC instead of five.
 ///
-/// One of these is shared by all requests of a signer or of a verifier; its lock is held for a table lookup. A key is used again only while the
+/// One of these is shared by all requests of a signer or of a verifier; its lock is held while a short list is searched. A key is used again only while the
 /// secret is the one it was derived from, so that replacing or deleting an access key takes effect with the next request.
 #[derive(Default)]
 pub struct SigningKeys {
-    /// By credential, `AKIDEXAMPLE/20150830/us-east-1/iam`.
-    kept: Mutex<HashMap<String, Kept>>,
+    kept: Mutex<Vec<Kept>>,
 }
 
 struct Kept {
+    access_key_id: AccessKeyId,
+    day: String,
+    region: String,
+    service: String,
     secret: SecretKey,
     key: SigningKey,
 }
@@ -63,18 +65,28 @@ impl SigningKeys {
 
     /// The key of `credentials` for `day` (`yyyymmdd`) and `scope`, derived now or earlier.
     pub(super) fn get(&self, credentials: &Credentials, day: &str, scope: Scope<'_>) -> SigningKey {
-        let name = format!("{}/{day}/{}/{}", credentials.access_key_id, scope.region, scope.service);
-        // Poison is ignored: the table is consistent between any two of its operations.
+        let is_it = |kept: &Kept| {
+            let Kept { access_key_id, day: of_day, region, service, .. } = kept;
+            *access_key_id == credentials.access_key_id && of_day == day && region == scope.region && service == scope.service
+        };
+        // Poison is ignored: the list is consistent between any two of its operations.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = kept.get(&name).filter(|kept| kept.secret == credentials.secret_access_key) {
+        let at = kept.iter().position(is_it);
+        if let Some(found) = at.map(|at| &kept[at]).filter(|kept| kept.secret == credentials.secret_access_key) {
             return found.key.clone();
         }
         let key = SigningKey::derive(&credentials.secret_access_key, day, scope);
+        if let Some(at) = at {
+            // Of the secret before.
+            kept.swap_remove(at);
+        }
         if kept.len() >= KEPT_KEYS_MAX {
             // Mostly yesterday's. Deriving today's again is cheaper than keeping an order of use.
             kept.clear();
         }
-        kept.insert(name, Kept { secret: credentials.secret_access_key.clone(), key: key.clone() });
+        let Credentials { access_key_id, secret_access_key, .. } = credentials.clone();
+        let (day, region, service) = (day.to_owned(), scope.region.to_owned(), scope.service.to_owned());
+        kept.push(Kept { access_key_id, day, region, service, secret: secret_access_key, key: key.clone() });
         key
     }
 }

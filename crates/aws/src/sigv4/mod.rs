@@ -40,7 +40,7 @@ pub struct Scope<'a> {
 
 /// The SHA-256 of a request's body, in the lower-case hexadecimal that the canonical request wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BodyHash(String);
+pub struct BodyHash(HexDigest);
 
 impl BodyHash {
     /// Hashes a body that is in memory whole.
@@ -50,11 +50,27 @@ impl BodyHash {
 
     /// Takes over a hasher that was fed a streamed body piece by piece.
     pub fn finish(hasher: Sha256) -> Self {
-        Self(hex::encode(hasher.finalize()))
+        Self(HexDigest::of(&hasher.finalize().into()))
     }
 
     /// 64 lower-case hexadecimal digits.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
+    }
+}
+
+/// 32 bytes as 64 lower-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct HexDigest([u8; 64]);
+
+impl HexDigest {
+    fn of(bytes: &[u8; 32]) -> Self {
+        let mut digits = [0; 64];
+        hex::encode_to_slice(bytes, &mut digits).expect("two digits for each byte");
+        Self(digits)
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
     }
 }

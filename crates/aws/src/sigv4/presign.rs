@@ -56,9 +56,9 @@ pub fn presign(
         request.uri = with_parameter(&request.uri, name, value)?;
     }
 
-    let canonical_request = canonical_request(&request, &["host"], &BodyHash::of(b""), scope.service);
+    let canonical_request = canonical_request(&request, "host", &BodyHash::of(b""), scope.service);
     let signature = keys.get(credentials, &timestamp[..8], scope).signature(&string_to_sign(&canonical_request, &timestamp, scope));
-    with_parameter(&request.uri, SIGNATURE_PARAMETER, &signature)
+    with_parameter(&request.uri, SIGNATURE_PARAMETER, signature.as_str())
 }
 
 /// `uri` with one more parameter at the end of its query.

@@ -62,15 +62,22 @@ pub fn sign(
     let mut names: Vec<&str> = request.headers.keys().map(HeaderName::as_str).collect();
     names.retain(|name| !NEVER_SIGNED.contains(name));
     names.sort_unstable();
+    let signed_headers = names.join(";");
 
-    let canonical_request = canonical_request(request, &names, body, scope.service);
+    let canonical_request = canonical_request(request, &signed_headers, body, scope.service);
     let signature = keys.get(credentials, &timestamp[..8], scope).signature(&string_to_sign(&canonical_request, &timestamp, scope));
-    let authorization = format!(
-        "{ALGORITHM} Credential={}/{}, SignedHeaders={}, Signature={signature}",
-        credentials.access_key_id,
-        credential_scope(&timestamp, scope),
-        names.join(";"),
-    );
+    let authorization = [
+        ALGORITHM,
+        " Credential=",
+        credentials.access_key_id.as_str(),
+        "/",
+        &credential_scope(&timestamp, scope),
+        ", SignedHeaders=",
+        &signed_headers,
+        ", Signature=",
+        signature.as_str(),
+    ]
+    .concat();
     let authorization = header_value(&authorization, "access key id, region or service")?;
     request.headers.insert(AUTHORIZATION, authorization);
     Ok(())

@@ -26,8 +26,8 @@ pub struct Verified {
     pub access_key_id: AccessKeyId,
     /// The signer's clock.
     pub signed_at: OffsetDateTime,
-    /// The headers that the signature covers, in lower case and sorted. Others may have been added or changed on the way.
-    pub signed_headers: Vec<String>,
+    /// The headers that the signature covers, in lower case, sorted and separated by `;`. Others may have been added or changed on the way.
+    pub signed_headers: String,
 }
 
 /// Why a request is refused. The text of each is what AWS tells the client.
@@ -122,7 +122,7 @@ pub fn verify<C: Borrow<Credentials>>(
 ) -> Result<Verified, VerifyError> {
     let claim = Claim::of(request)?;
     let signed_at = check_date(&claim, now)?;
-    let signed_headers = check_signed_headers(&claim, request)?;
+    check_signed_headers(&claim, request)?;
     if claim.algorithm != ALGORITHM {
         return Err(VerifyError::UnsupportedAlgorithm(claim.algorithm.to_string()));
     }
@@ -132,9 +132,9 @@ pub fn verify<C: Borrow<Credentials>>(
     let credentials = credentials.borrow();
 
     check_payload(request, body)?;
-    let canonical_request = canonical_request(request, &signed_headers, body, scope.service);
+    let canonical_request = canonical_request(request, &claim.signed_headers, body, scope.service);
     let expected = keys.get(credentials, &timestamp[..8], scope).signature(&string_to_sign(&canonical_request, &timestamp, scope));
-    if !bool::from(expected.as_bytes().ct_eq(claim.signature.as_bytes())) {
+    if !bool::from(expected.as_str().as_bytes().ct_eq(claim.signature.as_bytes())) {
         return Err(VerifyError::Mismatch);
     }
     // The token comes last: only who holds the secret learns whether it is right.
@@ -142,7 +142,7 @@ pub fn verify<C: Borrow<Credentials>>(
         return Err(VerifyError::UnrecognizedClient);
     }
 
-    Ok(Verified { access_key_id, signed_at, signed_headers: signed_headers.into_iter().map(str::to_owned).collect() })
+    Ok(Verified { access_key_id, signed_at, signed_headers: claim.signed_headers.into_owned() })
 }
 
 /// When the request was signed, if that is recent by its own lifetime (a presigned URL) or by the clock skew allowed.
@@ -185,38 +185,39 @@ fn check_date(claim: &Claim<'_>, now: OffsetDateTime) -> Result<OffsetDateTime, 
 
 /// The signed headers, if they are in canonical form, all there, and as many as they must be: `host` and every `x-amz-` header, which the IAM
 /// User Guide's canonical headers "must include".
-fn check_signed_headers<'c>(claim: &'c Claim<'_>, request: &Parts) -> Result<Vec<&'c str>, VerifyError> {
-    let names: Vec<&str> = claim.signed_headers.split(';').collect();
+fn check_signed_headers(claim: &Claim<'_>, request: &Parts) -> Result<(), VerifyError> {
+    let names = || claim.signed_headers.split(';');
     let present = |name: &str| match name {
-        "host" => super::canonical::host(request).is_some(),
+        "host" => super::canonical::has_host(request),
         name => request.headers.contains_key(name),
     };
 
-    let is_canonical =
-        names.is_sorted_by(|one, next| one < next) && names.iter().all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase()));
+    let is_canonical = names().is_sorted_by(|one, next| one < next) && !claim.signed_headers.bytes().any(|byte| byte.is_ascii_uppercase());
     if !is_canonical {
         return Err(VerifyError::MalformedSignedHeaders(claim.signed_headers.to_string()));
     }
-    if !names.contains(&"host") {
+    if !names().any(|name| name == "host") {
         // In these words since HTTP/2; the recorded older ones say 'Host' alone.
         return Err(VerifyError::Unsigned("'Host' or ':authority'".to_owned()));
     }
-    if let Some(absent) = names.iter().find(|name| !present(name)) {
-        return Err(VerifyError::SignedHeaderAbsent((*absent).to_owned()));
+    if let Some(absent) = names().find(|name| !present(name)) {
+        return Err(VerifyError::SignedHeaderAbsent(absent.to_owned()));
     }
-    let unsigned = |name: &&HeaderName| name.as_str().starts_with("x-amz-") && !names.contains(&name.as_str());
+    let unsigned = |name: &&HeaderName| name.as_str().starts_with("x-amz-") && !names().any(|signed| signed == name.as_str());
     if let Some(unsigned) = request.headers.keys().find(unsigned) {
         return Err(VerifyError::Unsigned(format!("'{unsigned}'")));
     }
-    Ok(names)
+    Ok(())
 }
 
 /// The access key id of a credential whose scope is the expected one on the day of `timestamp`.
 fn check_credential(credential: &str, scope: Scope<'_>, timestamp: &str) -> Result<AccessKeyId, VerifyError> {
-    let elements: Vec<&str> = credential.split('/').collect();
-    let &[access_key_id, day, region, service, terminator] = elements.as_slice() else {
+    let mut elements = credential.split('/');
+    let mut next = || elements.next().unwrap_or_default();
+    let (access_key_id, day, region, service, terminator) = (next(), next(), next(), next(), next());
+    if credential.split('/').count() != 5 {
         return Err(VerifyError::MalformedCredential(credential.to_owned()));
-    };
+    }
     let mut differences = Vec::new();
     if region != scope.region {
         differences.push(format!("Credential should be scoped to a valid region, not '{region}'."));

@@ -38,7 +38,7 @@ fn context(call: &Call) -> Context {
     for number in 1.. {
         let entry = format!("ContextEntries.member.{number}");
         let Some(key) = call.parameters.get(&format!("{entry}.ContextKeyName")) else { break };
-        context = context.with_all(key, call.parameters.list(&format!("{entry}.ContextKeyValues")));
+        context = context.with_all(key.to_owned(), call.parameters.list(&format!("{entry}.ContextKeyValues")));
     }
     context
 }

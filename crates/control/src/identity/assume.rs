@@ -71,7 +71,7 @@ impl IdentityService {
         }
         if !wanted.tags.is_empty() {
             keys = keys.with_all("aws:TagKeys", wanted.tags.keys());
-            keys = wanted.tags.iter().fold(keys, |keys, (key, value)| keys.with(&format!("aws:RequestTag/{key}"), value));
+            keys = wanted.tags.iter().fold(keys, |keys, (key, value)| keys.with(format!("aws:RequestTag/{key}"), value));
         }
         may_assume(principal, role, ASSUME_ROLE, &keys)?;
         if !wanted.tags.is_empty() {

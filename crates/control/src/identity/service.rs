@@ -283,7 +283,7 @@ fn bounds(directory: &Directory, session: &Session) -> Option<Vec<Arc<Policy>>> 
 }
 
 fn tagged(context: Context, tags: &BTreeMap<String, String>) -> Context {
-    tags.iter().fold(context, |context, (key, value)| context.with(&format!("aws:PrincipalTag/{key}"), value))
+    tags.iter().fold(context, |context, (key, value)| context.with(format!("aws:PrincipalTag/{key}"), value))
 }
 
 /// `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`, without the role's path.
