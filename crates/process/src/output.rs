@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -145,27 +145,12 @@ impl Lines {
     /// Reads a pipe to its end. Between reads only a begun line is held, for most children say nothing most of the time. Whoever asks by `drains` is told when
     /// all is read that had been printed by then.
     pub(crate) async fn read(mut self, pipe: pipe::Receiver, drains: Arc<Drains>) {
-        let mut has_read = false;
-        loop {
-            let readable = async {
-                if has_read {
-                    tokio::time::sleep(REST).await;
-                }
-                pipe.readable().await
-            };
-            tokio::select! {
-                readable = readable => if readable.is_err() { break },
-                () = drains.has_asked.notified() => {}
-            }
-            let askers = drains.take();
-            let is_at_end = self.read_what_is_there(&pipe).await;
-            has_read = true;
-            for asker in askers {
-                let _ = asker.send(());
-            }
-            if is_at_end {
-                break;
-            }
+        if let Err(error) = self.read_to_end(pipe, &drains).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                stream = self.stream.name(),
+                "a child's output cannot be read any more"
+            );
         }
         if !self.begun.is_empty() {
             self.end_line();
@@ -174,21 +159,50 @@ impl Lines {
         drains.end();
     }
 
-    /// Reads until the pipe is empty, and says whether it has come to its end.
-    async fn read_what_is_there(&mut self, pipe: &pipe::Receiver) -> bool {
+    async fn read_to_end(&mut self, mut pipe: pipe::Receiver, drains: &Drains) -> io::Result<()> {
         loop {
-            match self.read_once(pipe) {
-                Ok(0) => return true,
-                // A child that prints without end must not keep the thread to itself.
-                Ok(_) => tokio::task::yield_now().await,
-                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            tokio::select! {
+                readable = pipe.readable() => readable?,
+                () = drains.has_asked.notified() => {}
             }
+            // From here on nobody is woken by what it prints, until it has printed nothing for a while.
+            let file = File::from(pipe.into_nonblocking_fd()?);
+            loop {
+                let askers = drains.take();
+                let bytes = self.read_what_is_there(&file).await?;
+                for asker in askers {
+                    let _ = asker.send(());
+                }
+                match bytes {
+                    None => return Ok(()),
+                    Some(0) => break,
+                    Some(_) => {}
+                }
+                let _ = tokio::time::timeout(REST, drains.has_asked.notified()).await;
+            }
+            pipe = pipe::Receiver::from_file(file)?;
         }
     }
 
-    fn read_once(&mut self, pipe: &pipe::Receiver) -> io::Result<usize> {
+    /// Reads until the pipe is empty, and says how many bytes there were; nothing when it has come to its end.
+    async fn read_what_is_there(&mut self, pipe: &File) -> io::Result<Option<usize>> {
+        let mut bytes = 0;
+        loop {
+            match self.read_once(pipe) {
+                Ok(0) => return Ok(None),
+                Ok(length) => bytes += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            // A child that prints without end must not keep the thread to itself.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn read_once(&mut self, mut pipe: &File) -> io::Result<usize> {
         let mut buffer = [0; READ_BYTES_MAX];
-        let length = pipe.try_read(&mut buffer)?;
+        let length = pipe.read(&mut buffer)?;
         self.take(&buffer[..length]);
         Ok(length)
     }
