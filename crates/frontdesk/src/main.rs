@@ -57,11 +57,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// A request makes and drops some fifty small pieces of memory: with the system's own allocator the gateway answers a tenth fewer of them.
-#[cfg(feature = "host")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// As who it was called.
 fn run() -> anyhow::Result<()> {
     #[cfg(feature = "host")]
