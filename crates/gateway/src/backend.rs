@@ -23,6 +23,7 @@ use crate::answer::GatewayAnswer;
 use crate::integration::{Body, Integration, RoleArn};
 use answer::AnswerPlan;
 use body::RequestBodies;
+pub(crate) use http::whole;
 use http::{HttpBackend, HttpClients, Way};
 use lambda::LambdaBackend;
 

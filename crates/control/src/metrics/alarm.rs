@@ -175,7 +175,7 @@ fn reason_data(alarm: &MetricAlarm, periods: &[Period], now_ms: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use frontdesk_store::{AlarmStanding, MetricStat, Watched};
@@ -241,7 +241,8 @@ mod tests {
         check(Comparison::LessThanOrEqualToThreshold, [true, true, false]);
     }
 
-    fn alarm(evaluation_periods: u32, to_alarm: u32, missing: MissingData, state: AlarmState) -> MetricAlarm {
+    /// One of a metric's sum, without actions.
+    pub(in crate::metrics) fn alarm(evaluation_periods: u32, to_alarm: u32, missing: MissingData, state: AlarmState) -> MetricAlarm {
         let stat = MetricStat {
             namespace: "AWS/ApiGateway".into(),
             name: "4XXError".into(),

@@ -424,8 +424,9 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use frontdesk_metrics::Sketch;
-    use frontdesk_store::{MetricPoint, MetricStat, SealKey, Store};
+    use frontdesk_store::{MetricPoint, MetricStat, MissingData, SealKey, Store};
 
+    use super::super::alarm::tests::alarm as an_alarm;
     use super::*;
 
     /// In the middle of a minute.
@@ -442,21 +443,11 @@ mod tests {
         };
         MetricAlarm {
             name: name.to_owned(),
-            description: None,
-            actions_enabled: true,
-            ok_actions: Vec::new(),
-            alarm_actions: Vec::new(),
-            insufficient_data_actions: Vec::new(),
             watched: Watched::Metric(stat),
-            evaluation_periods: 3,
-            datapoints_to_alarm: Some(1),
             threshold: 2.0,
-            comparison: Comparison::GreaterThanThreshold,
             missing_data: None,
-            low_sample_percentile: None,
-            tags: BTreeMap::new(),
-            configured_at_ms: 0,
             state: initial(0),
+            ..an_alarm(3, 1, MissingData::Missing, AlarmState::Ok)
         }
     }
 

@@ -29,7 +29,7 @@ use crate::integration::{Body, BoxError, Caller, Integration, IntegrationError, 
 use crate::path_tree::{leads_out, parameter_name};
 
 /// API Gateway's bound on an answer that is not streamed.
-const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// A connection to a backend is made within this time or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection waits for its next request. Shorter than what common servers allow, so that they are seldom the ones who close.
@@ -276,7 +276,6 @@ impl HttpBackend {
         };
         insert(FORWARDED_FOR, &exchange.source_ip.to_string());
         insert(TRACE_ID, &exchange.trace.amzn_trace_id);
-        insert(TRACEPARENT, &exchange.trace.span.to_string());
         insert(REQUEST_ID, exchange.request_id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
         if let Some(route) = &exchange.route {
             insert(APIGATEWAY_API_ID, &route.names.api_id);
@@ -284,6 +283,7 @@ impl HttpBackend {
         if let Some(host) = &exchange.host {
             insert(FORWARDED_HOST, host);
         }
+        headers.insert(TRACEPARENT, exchange.trace.span.header());
     }
 
     fn uri(&self, facts: &Facts<'_>) -> Result<Uri, GatewayAnswer> {
@@ -328,7 +328,7 @@ impl HttpBackend {
             return Ok(Response::from_parts(parts, TimedBody::new(body).boxed_unsync()));
         }
         // An answer is read to its end before it begins here, so that one that breaks off is an error and not half an answer.
-        let body = whole(body).await.map_err(|error| {
+        let body = whole(body, ANSWER_BYTES_MAX).await.map_err(|error| {
             tracing::warn!(request_id = %facts.exchange.request_id, error = &*error as &dyn std::error::Error, "backend's answer is not whole");
             GatewayAnswer::EndpointUnreachable
         })?;
@@ -343,13 +343,13 @@ impl HttpBackend {
     }
 }
 
-/// Reads an answer that must not be longer than API Gateway's bound.
-pub(super) async fn whole(mut body: Body) -> Result<Bytes, BoxError> {
+/// Reads a body that must not be longer than this.
+pub(crate) async fn whole(mut body: Body, bytes_max: usize) -> Result<Bytes, BoxError> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
-        if whole.len() + data.len() > ANSWER_BYTES_MAX {
-            return Err(format!("it is longer than {ANSWER_BYTES_MAX} bytes").into());
+        if whole.len() + data.len() > bytes_max {
+            return Err(format!("it is longer than {bytes_max} bytes").into());
         }
         whole.extend_from_slice(&data);
     }

@@ -19,7 +19,7 @@ use super::CompileError;
 use super::answer::{AnswerPlan, compile_headers, insert_mapped};
 use super::body::{RequestBodies, essence};
 use super::facts::{Facts, query_pairs};
-use super::http::{remove_hop_by_hop, tidy, whole};
+use super::http::{ANSWER_BYTES_MAX, remove_hop_by_hop, tidy, whole};
 use super::mapping::Source;
 use crate::answer::{GatewayAnswer, extended_request_id};
 use crate::context::Variable;
@@ -171,7 +171,7 @@ impl LambdaBackend {
         let (parts, body) = response.into_parts();
         let request_id = parts.headers.get("x-amzn-requestid").and_then(|id| id.to_str().ok()).map(str::to_owned);
         Ok(Invoked {
-            payload: whole(body).await.map_err(failed)?,
+            payload: whole(body, ANSWER_BYTES_MAX).await.map_err(failed)?,
             is_error: parts.headers.contains_key("x-amz-function-error"),
             service: ServiceCall { status: parts.status, request_id, error: None },
         })

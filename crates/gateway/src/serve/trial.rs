@@ -6,20 +6,18 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use frontdesk_trace::Trace;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
-use http_body_util::BodyExt as _;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::{Gateway, head_of, insert, instant};
 use crate::answer::{GatewayAnswer, allow_any_origin};
 use crate::apis::{ApiError, TriedMethod};
-use crate::backend::query_pairs;
+use crate::backend::{query_pairs, whole};
 use crate::exchange::Exchange;
 use crate::header_names::TRACE_ID;
-use crate::integration::{Body, BoxError};
 use crate::route::Route;
 
 /// How much of a body stands in the log, in bytes, as at API Gateway.
@@ -131,7 +129,8 @@ impl Gateway {
             }
         };
         let (mut parts, body) = response.into_parts();
-        let body = collected(body, self.limits.body_bytes_max).await.unwrap_or_else(|error| {
+        let answer_bytes_max = usize::try_from(self.limits.body_bytes_max).unwrap_or(usize::MAX);
+        let body = whole(body, answer_bytes_max).await.unwrap_or_else(|error| {
             log.line(&format!("Execution failed: the answer did not come to its end: {error}"));
             parts.status = GatewayAnswer::InternalServerError.status();
             Bytes::new()
@@ -144,20 +143,6 @@ impl Gateway {
         log.response(parts.status, &parts.headers, &body, was_answered);
         Tried { status: parts.status, headers: parts.headers, body, latency: instant().duration_since(arrived), log: log.text }
     }
-}
-
-/// A whole body of no more than so many bytes.
-async fn collected(mut body: Body, bytes_max: u64) -> Result<Bytes, BoxError> {
-    let mut kept = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            kept.extend_from_slice(&data);
-        }
-        if kept.len() as u64 > bytes_max {
-            return Err(format!("it has more than {bytes_max} bytes").into());
-        }
-    }
-    Ok(kept.freeze())
 }
 
 /// What happened, as API Gateway writes it. What it sends to the backend, which it writes too, is not known here.
