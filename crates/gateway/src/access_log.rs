@@ -16,6 +16,8 @@ use crate::exchange::{Ended, Exchange};
 const QUEUE_MAX: usize = 8192;
 /// How long the thread rests between two writes: under load many lines make one write, and nobody has to wake it for each.
 const REST: Duration = Duration::from_millis(2);
+/// Room for a line of [`JSON`], as a rule.
+const LINE_BYTES: usize = 768;
 /// Lines of one write.
 const BATCH_MAX: usize = 512;
 
@@ -55,15 +57,19 @@ enum Language {
 }
 
 impl Language {
-    /// Whether a byte of a value is written as it is. What is no ASCII may be more than it looks like.
-    fn stands_for_itself(self, byte: u8) -> bool {
+    /// Whether a value is written as it is. What is no ASCII may be more than it looks like.
+    fn stands_for_itself(self, value: &str) -> bool {
         match self {
-            _ if !matches!(byte, b' '..=b'~') => false,
-            Language::Xml => !matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\''),
-            Language::Csv => !matches!(byte, b',' | b'"'),
-            Language::Json | Language::Text => !matches!(byte, b'"' | b'\\'),
+            Language::Xml => are_all(value, |byte| !matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'')),
+            Language::Csv => are_all(value, |byte| !matches!(byte, b',' | b'"')),
+            Language::Json | Language::Text => are_all(value, |byte| !matches!(byte, b'"' | b'\\')),
         }
     }
+}
+
+/// Whether all bytes are printable ASCII and `is_one`. Looks at all of them, whatever it has seen, so that it can look at many at a time.
+fn are_all(value: &str, is_one: impl Fn(u8) -> bool) -> bool {
+    value.bytes().fold(true, |all, byte| all & matches!(byte, b' '..=b'~') & is_one(byte))
 }
 
 /// A format, read once.
@@ -119,7 +125,7 @@ impl LogFormat {
     /// The line for an exchange, without its end. What has no value is `-`.
     #[must_use]
     pub fn line(&self, account_id: &str, exchange: &Exchange, ended: Ended) -> String {
-        let mut line = String::with_capacity(512);
+        let mut line = String::with_capacity(LINE_BYTES);
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => line.push_str(text),
@@ -130,7 +136,7 @@ impl LogFormat {
                     let is_quoted = *variable == Variable::ErrorMessageString && self.language != Language::Xml;
                     match &line[begin..] {
                         "" => line.push('-'),
-                        value if is_quoted || value.bytes().all(|byte| self.language.stands_for_itself(byte)) => {}
+                        value if is_quoted || variable.is_plain() || self.language.stands_for_itself(value) => {}
                         _ => {
                             let value = line.split_off(begin);
                             self.escape(&mut line, &value);

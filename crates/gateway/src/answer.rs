@@ -150,8 +150,29 @@ impl GatewayAnswer {
 
 /// `x-amz-apigw-id`, which API Gateway also calls the extended request id: sixteen characters of base64.
 #[must_use]
-pub fn extended_request_id(request_id: uuid::Uuid) -> String {
-    base64::engine::general_purpose::STANDARD.encode(&request_id.as_bytes()[..11])
+pub fn extended_request_id(request_id: uuid::Uuid) -> ExtendedRequestId {
+    let mut text = [0; 16];
+    let written = base64::engine::general_purpose::STANDARD.encode_slice(&request_id.as_bytes()[..11], &mut text);
+    written.expect("eleven bytes are sixteen characters");
+    ExtendedRequestId(text)
+}
+
+/// The text of an extended request id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExtendedRequestId([u8; 16]);
+
+impl std::fmt::Display for ExtendedRequestId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self)
+    }
+}
+
+impl std::ops::Deref for ExtendedRequestId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("base64 is text")
+    }
 }
 
 /// Headers that let a page of any origin call the API, with the values that the API's documentation names.

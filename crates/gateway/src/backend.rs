@@ -7,6 +7,7 @@ mod http;
 mod lambda;
 mod mapping;
 mod own_answers;
+mod servers;
 mod stream;
 mod template;
 
@@ -23,9 +24,10 @@ use crate::answer::GatewayAnswer;
 use crate::integration::{Body, Integration, RoleArn};
 use answer::AnswerPlan;
 use body::RequestBodies;
-pub(crate) use http::whole;
-use http::{HttpBackend, HttpClients, Way};
+use http::{HttpBackend, Way};
+pub(crate) use http::{remove_those, whole};
 use lambda::LambdaBackend;
+use servers::Servers;
 
 pub(crate) use facts::{Facts, query_pairs};
 #[cfg(any(test, fuzzing))]
@@ -46,7 +48,7 @@ pub struct Backends {
     functions: HashMap<String, Arc<dyn Integration>>,
     lambda: Option<Arc<dyn Integration>>,
     services: HashMap<String, Arc<dyn Integration>>,
-    clients: HttpClients,
+    servers: Servers,
 }
 
 impl std::fmt::Debug for Backends {
@@ -61,7 +63,7 @@ impl Backends {
     /// # Errors
     /// When the machine's certificate authorities cannot be read.
     pub fn new(functions: HashMap<String, Arc<dyn Integration>>) -> std::io::Result<Backends> {
-        Ok(Backends { functions, lambda: None, services: HashMap::new(), clients: HttpClients::new()? })
+        Ok(Backends { functions, lambda: None, services: HashMap::new(), servers: Servers::new()? })
     }
 
     /// With what carries out invocations of all other functions. It gets requests in the form of Lambda's Invoke, with the method's name
@@ -168,7 +170,7 @@ impl Backend {
                 let way = match (&definition.credentials, definition.kind) {
                     (Some(role_arn), IntegrationType::HttpProxy) => Way::Service(backends.service(definition)?, RoleArn(role_arn.clone())),
                     (Some(_), _) => return Err(CompileError("credentials are for HTTP_PROXY integrations here".to_owned())),
-                    (None, _) => Way::Network(Box::new(backends.clients.clone())),
+                    (None, _) => Way::Network(backends.servers.clone()),
                 };
                 Ok(Backend::Http(Box::new(HttpBackend::compile(definition, resource_path, way)?)))
             }

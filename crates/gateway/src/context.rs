@@ -1,6 +1,8 @@
 //! API Gateway's `$context` variables: what logs, mappings and templates may ask of a request
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html>). None holds a key, a prompt or an answer.
 
+use std::net::IpAddr;
+
 use http::Version;
 use time::OffsetDateTime;
 
@@ -92,6 +94,28 @@ impl Variable {
         VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, variable)| *variable)
     }
 
+    /// Whether its values are letters, digits and signs that no format gives a meaning, whatever a caller or the owner of an API may write.
+    pub(crate) fn is_plain(self) -> bool {
+        matches!(
+            self,
+            Variable::Status
+                | Variable::RequestTimeEpoch
+                | Variable::ResponseLatency
+                | Variable::ResponseLength
+                | Variable::IntegrationLatency
+                | Variable::IntegrationStatus
+                | Variable::ServiceStatus
+                | Variable::Traceparent
+                | Variable::Cache
+                | Variable::RequestId
+                | Variable::ExtendedRequestId
+                | Variable::SourceIp
+                | Variable::Protocol
+                | Variable::RequestTime
+                | Variable::Absent
+        )
+    }
+
     /// What it is for an exchange; empty for what is not known, or not yet.
     pub(crate) fn value(self, account_id: &str, exchange: &Exchange, ended: Ended) -> String {
         let mut text = String::new();
@@ -147,7 +171,7 @@ impl Variable {
             }),
             Variable::RequestId => text.push_str(exchange.request_id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())),
             Variable::ExtendedRequestId => text.push_str(&extended_request_id(exchange.request_id)),
-            Variable::SourceIp => text.push_str(&exchange.source_ip.to_string()),
+            Variable::SourceIp => push_address(text, exchange.source_ip),
             Variable::Protocol => text.push_str(protocol(exchange.version)),
             Variable::RequestTime => {
                 let at = OffsetDateTime::from_unix_timestamp(exchange.began.unix_seconds()).ok();
@@ -157,6 +181,20 @@ impl Variable {
             Variable::IntegrationError => text.push_str(service.and_then(|service| service.error.as_deref()).unwrap_or_default()),
             Variable::Absent => {}
         }
+    }
+}
+
+/// An address, as its `Display` writes it.
+pub(crate) fn push_address(text: &mut String, address: IpAddr) {
+    match address {
+        // By itself the formatting of an address costs as much as the rest of a line.
+        IpAddr::V4(address) => {
+            for (place, number) in address.octets().into_iter().enumerate() {
+                text.push_str(if place == 0 { "" } else { "." });
+                text.push_str(itoa::Buffer::new().format(number));
+            }
+        }
+        IpAddr::V6(address) => text.push_str(&address.to_string()),
     }
 }
 

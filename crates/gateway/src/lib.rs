@@ -18,6 +18,7 @@ mod fleet;
 mod forwarded;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod gathered;
 mod header_names;
 pub mod integration;
 pub mod key;

@@ -1,8 +1,6 @@
 //! What a caller is told of its limits, in the IETF draft's `RateLimit` fields, which API Gateway lacks
 //! (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>).
 
-use std::fmt::Write as _;
-
 use frontdesk_store::{Quota, QuotaPeriod, Throttle};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -35,31 +33,46 @@ impl LimitsLeft {
     /// Writes `RateLimit-Policy` and `RateLimit`. The bucket's window is the time in which an empty one fills; what it holds at the moment is not told,
     /// since it is another number before the caller has read it.
     pub fn write(&self, headers: &mut HeaderMap) {
-        let mut policies = String::with_capacity(64);
+        let mut text = String::with_capacity(96);
         if let Some(Throttle { rate_limit, burst_limit }) = self.throttle
             && rate_limit > 0.0
         {
             let window_s = (f64::from(burst_limit) / rate_limit).ceil().max(1.0) as u64;
-            let _ = write!(policies, "\"burst\";q={burst_limit};w={window_s}");
+            push(&mut text, "burst", [(";q=", burst_limit.into()), (";w=", window_s)]);
         }
-        if let Some(QuotaLeft { quota, remaining, span_days, resets_in_s }) = self.quota {
-            let name = match quota.period {
-                QuotaPeriod::Day => "daily",
-                QuotaPeriod::Week => "weekly",
-                QuotaPeriod::Month => "monthly",
-            };
-            let between = if policies.is_empty() { "" } else { ", " };
-            let _ = write!(policies, "{between}\"{name}\";q={};w={}", quota.limit, i64::from(span_days) * DAY_SECONDS);
-            insert(headers, RATELIMIT, format!("\"{name}\";r={remaining};t={resets_in_s}"));
+        let Some(QuotaLeft { quota, remaining, span_days, resets_in_s }) = self.quota else {
+            return insert(headers, RATELIMIT_POLICY, &text);
+        };
+        let name = match quota.period {
+            QuotaPeriod::Day => "daily",
+            QuotaPeriod::Week => "weekly",
+            QuotaPeriod::Month => "monthly",
+        };
+        if !text.is_empty() {
+            text.push_str(", ");
         }
-        if !policies.is_empty() {
-            insert(headers, RATELIMIT_POLICY, policies);
-        }
+        push(&mut text, name, [(";q=", quota.limit), (";w=", u64::from(span_days) * DAY_SECONDS.unsigned_abs())]);
+        insert(headers, RATELIMIT_POLICY, &text);
+        text.clear();
+        push(&mut text, name, [(";r=", remaining), (";t=", resets_in_s)]);
+        insert(headers, RATELIMIT, &text);
     }
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
-    headers.insert(name, HeaderValue::try_from(value).expect("names and numbers are header text"));
+fn push(text: &mut String, name: &str, numbers: [(&str, u64); 2]) {
+    text.push('"');
+    text.push_str(name);
+    text.push('"');
+    for (parameter, number) in numbers {
+        text.push_str(parameter);
+        text.push_str(itoa::Buffer::new().format(number));
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if !value.is_empty() {
+        headers.insert(name, HeaderValue::from_str(value).expect("names and numbers are header text"));
+    }
 }
 
 #[cfg(test)]

@@ -366,6 +366,7 @@ impl Protocols {
         // It may become something else (a WebSocket, a tunnel), and is the handler's then.
         let mut connection = self.http1.serve_connection(TokioIo::new(doorstep), service).with_upgrades();
         let served = tokio::select! {
+            biased;
             served = &mut connection => served,
             () = closed => {
                 Pin::new(&mut connection).graceful_shutdown();

@@ -3,7 +3,6 @@
 //! Which API answers: `Host: {api-id}.execute-api.…` names one; `/restapis/{api-id}/{stage}/_user_request_/…` names one; anything else is the
 //! seeded API, at `/{stage}/…`.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -259,14 +258,13 @@ impl RouteTable {
     /// `Forbidden` for an API or a stage that does not exist, `Missing Authentication Token` for a path or a verb that the stage does not have: API Gateway
     /// answers both this way, so that a stranger cannot tell an undeclared path from a forbidden one.
     pub fn find(&self, host: Option<&str>, path: &str, verb: &str) -> Result<Route, NoRoute> {
-        let (api_id, path) = match (api_of_host(host), api_of_path(path)) {
-            (Some(api_id), _) => (api_id, path.into()),
-            (None, Some((api_id, path))) => (api_id, Cow::from(path)),
-            (None, None) => (self.seeded.as_str(), path.into()),
+        let (api_id, (stage, resource)) = match (api_of_host(host), api_of_path(path)) {
+            (Some(api_id), _) => (api_id, split_stage(path)),
+            (None, Some(named)) => named,
+            (None, None) => (self.seeded.as_str(), split_stage(path)),
         };
         let nobodys = NoRoute { answer: GatewayAnswer::Forbidden, metrics: None, stage: None };
         let Some(api) = self.by_api.get(api_id) else { return Err(nobodys) };
-        let (stage, resource) = split_stage(&path);
         let Some(stage) = api.stages.get(stage) else { return Err(NoRoute { metrics: Some(api.unrouted.clone()), ..nobodys }) };
         let found = stage.resources.find(resource);
         let method = found.and_then(|(methods, parameters)| {
@@ -295,22 +293,26 @@ fn api_of_host(host: Option<&str>) -> Option<&str> {
     rest.starts_with("execute-api.").then_some(api_id)
 }
 
-/// `/restapis/abc123/prod/_user_request_/invoke` is `/prod/invoke` of abc123.
-fn api_of_path(path: &str) -> Option<(&str, String)> {
+/// `/restapis/abc123/prod/_user_request_/invoke` is `/invoke` in the stage `prod` of abc123.
+fn api_of_path(path: &str) -> Option<(&str, (&str, &str))> {
     let (api_id, rest) = path.strip_prefix("/restapis/")?.split_once('/')?;
-    let (stage, resource) = rest.split_once("/_user_request_")?;
-    Some((api_id, format!("/{stage}{resource}")))
+    let (stage, rest) = rest.split_once('/')?;
+    let resource = rest.strip_prefix("_user_request_")?;
+    (resource.is_empty() || resource.starts_with('/')).then(|| (api_id, (stage, tidy(resource))))
 }
 
-/// `/prod/invoke` is the stage `prod` and the path `/invoke`; a slash at the end does not count.
+/// `/prod/invoke` is the stage `prod` and the path `/invoke`.
 fn split_stage(path: &str) -> (&str, &str) {
     let path = path.strip_prefix('/').unwrap_or(path);
-    match path.find('/') {
-        None => (path, "/"),
-        Some(end) => match path[end..].trim_end_matches('/') {
-            "" => (&path[..end], "/"),
-            resource => (&path[..end], resource),
-        },
+    let end = path.find('/').unwrap_or(path.len());
+    (&path[..end], tidy(&path[end..]))
+}
+
+/// A resource's path: a slash at the end does not count.
+fn tidy(path: &str) -> &str {
+    match path.trim_end_matches('/') {
+        "" => "/",
+        path => path,
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use frontdesk_store::Throttle;
 use frontdesk_trace::Spans;
 use http::request::Parts;
@@ -20,10 +20,11 @@ use crate::access_log::AccessLog;
 use crate::admission::{self, Asking, Decision, Now, Speeds};
 use crate::answer::{GatewayAnswer, allow_any_origin, extended_request_id};
 use crate::apis::ApiService;
-use crate::backend::{Backend, Facts, TimedBody};
+use crate::backend::{Backend, Facts, TimedBody, remove_those};
 use crate::cache::{self, CacheKey, ResponseCache};
 use crate::exchange::{CacheUse, Exchange, Integrated};
 use crate::forwarded::caller_address;
+use crate::gathered::Gathered;
 use crate::header_names::{API_KEY, EXTENDED_REQUEST_ID, REQUEST_ID, TRACE_ID};
 use crate::integration::{Actor, Body, BoxError, Caller, Integration, IntegrationError};
 use crate::keys::KeyService;
@@ -39,20 +40,6 @@ use crate::throttle::TokenBucket;
 use frontdesk_trace::Trace;
 
 pub use trial::{Trial, Tried};
-
-/// Headers that API Gateway keeps from an integration, because they speak of the connection and not of the request.
-const DROPPED_REQUEST_HEADERS: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("content-md5"),
-    header::EXPECT,
-    header::MAX_FORWARDS,
-    header::PROXY_AUTHENTICATE,
-    header::SERVER,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 
 /// Headers that the gateway adds to an answer, at most.
 const OWN_HEADERS: usize = 9;
@@ -302,6 +289,8 @@ impl Gateway {
     async fn keep(&self, cache: &ResponseCache, key: CacheKey, response: Response<Body>) -> Result<Response<Body>, GatewayAnswer> {
         let (mut parts, body) = response.into_parts();
         let body = body.collect().await.map_err(|_| GatewayAnswer::InternalServerError)?.to_bytes();
+        // It may be a piece of a connection's buffer, all of which would be kept.
+        let body = Bytes::copy_from_slice(&body);
         let is_stored = cache.store(key, &parts, &body, self.now());
         cache::note_miss(&mut parts.headers, is_stored);
         Ok(Response::from_parts(parts, whole(body)))
@@ -314,9 +303,7 @@ impl Gateway {
         body: Bytes,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, GatewayAnswer> {
-        for name in &DROPPED_REQUEST_HEADERS {
-            parts.headers.remove(name);
-        }
+        remove_those(&mut parts.headers, |name| is_kept_back(name.as_str()));
         let called = instant();
         let account_id = self.apis.account_id();
         let variables = &route.entry.stage.variables;
@@ -336,8 +323,9 @@ impl Gateway {
                 outcome.answered
             }
             Backend::Http(backend) => {
+                let headers = backend.takes_the_headers().then(|| std::mem::take(&mut parts.headers));
                 let facts = Facts::of(exchange, account_id, &parts, &route.parameters, variables, &body);
-                backend.call(body.clone(), &facts, self.limits.integration_timeout).await
+                backend.call(headers, body.clone(), &facts, self.limits.integration_timeout).await
             }
             Backend::Mock(backend) => {
                 return backend.call(&Facts::of(exchange, account_id, &parts, &route.parameters, variables, &body));
@@ -406,6 +394,23 @@ impl Gateway {
     }
 }
 
+/// Whether API Gateway keeps a header from an integration, because it speaks of the connection and not of the request.
+fn is_kept_back(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "content-md5"
+            | "expect"
+            | "max-forwards"
+            | "proxy-authenticate"
+            | "server"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
 /// What nginx logs of a caller that did not wait for its answer; no caller ever sees it.
 fn caller_gone() -> StatusCode {
     StatusCode::from_u16(499).expect("499 is a number that a status may have")
@@ -423,19 +428,19 @@ fn whole(body: Bytes) -> Body {
 /// Reads a body of at most `limit` bytes. What comes beyond is read and thrown away, up to [`DISCARD_BYTES_MAX`]: a client that is still sending when the
 /// connection closes never sees the answer.
 async fn read_body(mut body: Incoming, limit: u64) -> Result<Bytes, GatewayAnswer> {
-    let (mut kept, mut bytes) = (BytesMut::new(), 0);
+    let (mut kept, mut bytes) = (Gathered::default(), 0);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| GatewayAnswer::BadBody)?.into_data() else { continue };
         bytes += data.len() as u64;
         if bytes > limit + DISCARD_BYTES_MAX {
             break;
         } else if bytes > limit {
-            kept = BytesMut::new();
+            kept = Gathered::default();
         } else {
-            kept.extend_from_slice(&data);
+            kept.push(data);
         }
     }
-    if bytes > limit { Err(GatewayAnswer::RequestTooLong) } else { Ok(kept.freeze()) }
+    if bytes > limit { Err(GatewayAnswer::RequestTooLong) } else { Ok(kept.into_bytes()) }
 }
 
 /// A request's head, for what must read it after it was sent on.

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header that hands a trace on.
 pub const TRACEPARENT: &str = "traceparent";
+const TRACEPARENT_NAME: HeaderName = HeaderName::from_static(TRACEPARENT);
+/// `00-{trace id}-{span id}-{flags}`
+const TEXT_BYTES: usize = 2 + 1 + 32 + 1 + 16 + 1 + 2;
 
 /// The flag of a trace that is recorded.
 const SAMPLED: u8 = 1;
@@ -55,13 +58,21 @@ impl SpanContext {
     /// The span that a request came with.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<SpanContext> {
-        SpanContext::parse(headers.get(TRACEPARENT)?.to_str().ok()?)
+        SpanContext::parse(headers.get(TRACEPARENT_NAME)?.to_str().ok()?)
     }
 
     /// The header's value that names this span as the parent.
     #[must_use]
     pub fn header(self) -> HeaderValue {
-        HeaderValue::from_str(&self.to_string()).expect("hexadecimal digits and hyphens are a header value")
+        HeaderValue::from_bytes(&self.text()).expect("hexadecimal digits and hyphens are a header value")
+    }
+
+    fn text(self) -> [u8; TEXT_BYTES] {
+        let mut text = *b"00-................................-................-..";
+        hex(&self.trace_id.to_be_bytes(), &mut text[3..35]);
+        hex(&self.span_id.to_be_bytes(), &mut text[36..52]);
+        hex(&[self.flags], &mut text[53..]);
+        text
     }
 
     /// Whether the trace is recorded.
@@ -79,8 +90,13 @@ impl SpanContext {
 
 impl fmt::Display for SpanContext {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+        formatter.write_str(std::str::from_utf8(&self.text()).expect("hexadecimal digits and hyphens are text"))
     }
+}
+
+/// Writes bytes in lower-case hexadecimal digits, which have exactly that much room.
+pub(crate) fn hex(bytes: &[u8], digits: &mut [u8]) {
+    hex::encode_to_slice(bytes, digits).expect("the room is twice the bytes");
 }
 
 /// Half of a random UUID: its fixed bits make sure that it is not 0.

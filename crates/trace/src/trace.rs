@@ -1,9 +1,12 @@
 //! One trace from the caller to the agent, in the two forms that tools read: W3C trace context (<https://www.w3.org/TR/trace-context/>) and X-Ray's header
 //! (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>). A trace id is the same 128 bits in both.
 
+use crate::context::hex;
 use crate::{SpanContext, Spans};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
+
+const AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// The trace that a request belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,9 +25,9 @@ impl Trace {
     /// The caller's own trace goes on; else one begins here. `request_id` is random.
     #[must_use]
     pub fn of(headers: &HeaderMap, request_id: Uuid, unix_seconds: i64) -> Trace {
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let parent = SpanContext::of(headers);
-        let amzn = text("x-amzn-trace-id").filter(|given| given.len() <= 256).and_then(|given| Some((given, parse_root(given)?)));
+        let amzn = headers.get(AMZN_TRACE_ID).and_then(|value| value.to_str().ok());
+        let amzn = amzn.filter(|given| given.len() <= 256).and_then(|given| Some((given, parse_root(given)?)));
         let trace_id = match (parent, &amzn) {
             (Some(parent), _) => parent.trace_id,
             (None, Some((_, trace_id))) => *trace_id,
@@ -32,7 +35,7 @@ impl Trace {
         };
         let amzn_trace_id = match amzn {
             Some((given, _)) => given.to_owned(),
-            None => format!("Root=1-{:08x}-{:024x}", trace_id >> 96, trace_id & (u128::MAX >> 32)),
+            None => root(trace_id),
         };
         let span = SpanContext { trace_id, span_id: request_id.as_u64_pair().1, flags: parent.map_or(1, |parent| parent.flags) };
         let tracestate = parent.and_then(|_| headers.get("tracestate").cloned());
@@ -44,6 +47,14 @@ impl Trace {
     pub fn decided_by(self, spans: &Spans) -> Trace {
         Trace { span: spans.decide(self.span, self.parent), ..self }
     }
+}
+
+/// `Root=1-{8 hex digits}-{24 hex digits}`.
+fn root(trace_id: u128) -> String {
+    let (bytes, mut text) = (trace_id.to_be_bytes(), *b"Root=1-........-........................");
+    hex(&bytes[..4], &mut text[7..15]);
+    hex(&bytes[4..], &mut text[16..]);
+    std::str::from_utf8(&text).expect("hexadecimal digits are text").to_owned()
 }
 
 /// The trace id of `Root=1-…-…`.

@@ -4,36 +4,30 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use frontdesk_store::{Integration as Definition, IntegrationType};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, uri};
 use http_body_util::{BodyExt as _, Full};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use thread_local::ThreadLocal;
 
 use super::CompileError;
 use super::answer::AnswerPlan;
 use super::body::RequestBodies;
 use super::facts::{Facts, query_pairs};
 use super::mapping::Source;
+use super::servers::{Server, Servers};
 use super::stream::TimedBody;
 use crate::answer::GatewayAnswer;
+use crate::context::push_address;
 use crate::exchange::Exchange;
+use crate::gathered::Gathered;
 use crate::header_names::{API_KEY, APIGATEWAY_API_ID, FORWARDED_FOR, FORWARDED_HOST, REQUEST_ID, TRACE_ID, TRACEPARENT};
 use crate::integration::{Body, BoxError, Caller, Integration, IntegrationError, RoleArn};
 use crate::path_tree::{leads_out, parameter_name};
 
 /// API Gateway's bound on an answer that is not streamed.
 pub(super) const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
-/// A connection to a backend is made within this time or not at all.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection waits for its next request. Shorter than what common servers allow, so that they are seldom the ones who close.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// What a path's segment keeps as it is (RFC 3986, `pchar`).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -55,16 +49,6 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
-/// Headers that speak of one connection (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    header::PROXY_AUTHENTICATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 /// Headers of an answer that API Gateway hands on under another name, `x-amzn-remapped-…`
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html>).
 const REMAPPED: [(HeaderName, HeaderName); 3] = [
@@ -73,42 +57,10 @@ const REMAPPED: [(HeaderName, HeaderName); 3] = [
     (header::WWW_AUTHENTICATE, HeaderName::from_static("x-amzn-remapped-www-authenticate")),
 ];
 
-/// Connections to all backends: a pool for each thread, whose runtime drives them.
-#[derive(Clone)]
-pub(crate) struct HttpClients {
-    connector: HttpsConnector<HttpConnector>,
-    of_threads: Arc<ThreadLocal<HttpClient>>,
-}
-
-type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
-impl HttpClients {
-    /// Empty pools. Servers' certificates are checked as this machine does it.
-    ///
-    /// # Errors
-    /// When the machine's certificate authorities cannot be read.
-    pub(crate) fn new() -> std::io::Result<HttpClients> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let tls = HttpsConnectorBuilder::new().with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())?;
-        let connector = tls.https_or_http().enable_http1().wrap_connector(connector);
-        Ok(HttpClients { connector, of_threads: Arc::default() })
-    }
-
-    fn of_this_thread(&self) -> &HttpClient {
-        self.of_threads.get_or(|| {
-            let builder = &mut Client::builder(TokioExecutor::new());
-            builder.pool_idle_timeout(POOL_IDLE_TIMEOUT).pool_timer(TokioTimer::new()).build(self.connector.clone())
-        })
-    }
-}
-
 /// How requests get to a backend.
 pub(crate) enum Way {
-    /// By a pool of connections.
-    Network(Box<HttpClients>),
+    /// Over connections of our own.
+    Network(Servers),
     /// Through what speaks for a service of AWS, in the name of a role.
     Service(Arc<dyn Integration>, RoleArn),
 }
@@ -126,6 +78,8 @@ impl std::fmt::Debug for Way {
 #[derive(Debug)]
 pub(crate) struct HttpBackend {
     way: Way,
+    /// Where the URL is the same for every request and connections are our own.
+    server: Option<Arc<Server>>,
     /// `None` for the caller's.
     verb: Option<Method>,
     target: Target,
@@ -183,10 +137,16 @@ impl HttpBackend {
             IntegrationType::HttpProxy => None,
             _ => Some(Mapped { bodies: RequestBodies::compile(integration)?, answer: AnswerPlan::compile(&integration.responses)? }),
         };
+        let target = Target::compile(uri, resource_path, &path)?;
+        let server = match (&way, &target) {
+            (Way::Network(servers), Target::Fixed(uri)) => servers.of(uri),
+            _ => None,
+        };
         Ok(HttpBackend {
             way,
+            server,
             verb,
-            target: Target::compile(uri, resource_path, &path)?,
+            target,
             headers,
             query,
             is_streaming: integration.is_streaming,
@@ -195,9 +155,21 @@ impl HttpBackend {
         })
     }
 
-    /// Calls the server and answers as it does, or as the mappings say. `time_left` is the gateway's own bound for an answer that is not streamed.
-    pub(crate) async fn call(&self, body: Bytes, facts: &Facts<'_>, time_left: Duration) -> Result<Response<Body>, GatewayAnswer> {
-        let outgoing = self.request(body, facts)?;
+    /// Whether the caller's headers are handed on and asked for nothing else.
+    pub(crate) fn takes_the_headers(&self) -> bool {
+        self.mapped.is_none() && self.headers.is_empty() && self.query.is_empty() && matches!(self.target, Target::Fixed(_))
+    }
+
+    /// Calls the server and answers as it does, or as the mappings say. `headers` are the caller's, where it [takes them](Self::takes_the_headers); `time_left` is the
+    /// gateway's own bound for an answer that is not streamed.
+    pub(crate) async fn call(
+        &self,
+        headers: Option<HeaderMap>,
+        body: Bytes,
+        facts: &Facts<'_>,
+        time_left: Duration,
+    ) -> Result<Response<Body>, GatewayAnswer> {
+        let outgoing = self.request(headers, body, facts)?;
         let timeout = if self.is_streaming { self.timeout } else { self.timeout.min(time_left) };
         let calling = async {
             let response = self.send(outgoing, facts.exchange, timeout).await?;
@@ -214,9 +186,10 @@ impl HttpBackend {
     ) -> Result<Response<Body>, GatewayAnswer> {
         let request_id = exchange.request_id;
         match &self.way {
-            Way::Network(clients) => {
-                let answered = clients.of_this_thread().request(outgoing).await.map_err(|error| {
-                    tracing::warn!(%request_id, error = &error as &dyn std::error::Error, "backend failed");
+            Way::Network(servers) => {
+                let server = self.server.clone().or_else(|| servers.of(outgoing.uri())).ok_or(GatewayAnswer::InternalServerError)?;
+                let answered = server.send(outgoing).await.map_err(|error| {
+                    tracing::warn!(%request_id, error = &*error as &dyn std::error::Error, "backend failed");
                     GatewayAnswer::EndpointUnreachable
                 });
                 Ok(answered?.map(|body| body.map_err(BoxError::from).boxed_unsync()))
@@ -236,11 +209,11 @@ impl HttpBackend {
         }
     }
 
-    fn request(&self, body: Bytes, facts: &Facts<'_>) -> Result<Request<Full<Bytes>>, GatewayAnswer> {
+    fn request(&self, headers: Option<HeaderMap>, body: Bytes, facts: &Facts<'_>) -> Result<Request<Full<Bytes>>, GatewayAnswer> {
         let uri = self.uri(facts)?;
         let verb = self.verb.clone().unwrap_or_else(|| facts.exchange.verb.clone());
         let (mut headers, body) = match &self.mapped {
-            None => (facts.headers.clone(), body),
+            None => (headers.unwrap_or_else(|| facts.headers.clone()), body),
             Some(mapped) => {
                 let (media_type, body) = mapped.bodies.body(body, facts)?;
                 (HeaderMap::from_iter(media_type.map(|media_type| (header::CONTENT_TYPE, media_type))), body)
@@ -274,7 +247,9 @@ impl HttpBackend {
                 headers.insert(name, value);
             }
         };
-        insert(FORWARDED_FOR, &exchange.source_ip.to_string());
+        let mut address = String::with_capacity(39);
+        push_address(&mut address, exchange.source_ip);
+        insert(FORWARDED_FOR, &address);
         insert(TRACE_ID, &exchange.trace.amzn_trace_id);
         insert(REQUEST_ID, exchange.request_id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
         if let Some(route) = &exchange.route {
@@ -345,22 +320,35 @@ impl HttpBackend {
 
 /// Reads a body that must not be longer than this.
 pub(crate) async fn whole(mut body: Body, bytes_max: usize) -> Result<Bytes, BoxError> {
-    let mut whole = BytesMut::new();
+    let mut whole = Gathered::default();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
         if whole.len() + data.len() > bytes_max {
             return Err(format!("it is longer than {bytes_max} bytes").into());
         }
-        whole.extend_from_slice(&data);
+        whole.push(data);
     }
-    Ok(whole.freeze())
+    Ok(whole.into_bytes())
 }
 
 /// Takes out what speaks of the connection: the headers that always do, and those that `Connection` names.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    let named: Vec<HeaderName> = named.filter_map(|name| name.trim().parse().ok()).collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
+    // These two are no header's name, or one that goes anyway.
+    let named = named.map(str::trim).filter(|name| !["close", "keep-alive"].iter().any(|usual| usual.eq_ignore_ascii_case(name)));
+    let named: Vec<HeaderName> = named.filter_map(|name| name.parse().ok()).collect();
+    remove_those(headers, |name| speaks_of_the_connection(name.as_str()) || named.contains(name));
+}
+
+/// Headers that speak of one connection (RFC 9110, 7.6.1).
+fn speaks_of_the_connection(name: &str) -> bool {
+    matches!(name, "connection" | "keep-alive" | "proxy-authenticate" | "te" | "trailer" | "transfer-encoding" | "upgrade")
+}
+
+/// Takes headers out by their names. Most requests have few headers, and none of what is looked for.
+pub(crate) fn remove_those(headers: &mut HeaderMap, is_one: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_one(name)).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
 }
@@ -368,13 +356,9 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 /// Takes out what a role signs for, and what tells a service whose session a request belongs to: a caller has no say in either, unless the integration maps
 /// a header of its choice.
 fn remove_what_the_role_says(headers: &mut HeaderMap) {
-    let is_the_role_s = |name: &HeaderName| {
+    remove_those(headers, |name| {
         *name == header::AUTHORIZATION || ["x-amz-", "x-amzn-bedrock-agentcore-"].iter().any(|prefix| name.as_str().starts_with(prefix))
-    };
-    let names: Vec<HeaderName> = headers.keys().filter(|name| is_the_role_s(name)).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
+    });
 }
 
 /// Takes out of an answer's headers what speaks of the connection, and renames what API Gateway renames.

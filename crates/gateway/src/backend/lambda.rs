@@ -217,7 +217,7 @@ fn event(body: &Bytes, path: &str, facts: &Facts<'_>, route: &RouteEntry) -> Byt
             deployment_id: &names.deployment_id,
             domain_name: host,
             domain_prefix: host.split_once('.').map_or(host, |(prefix, _)| prefix),
-            extended_request_id: extended_request_id(exchange.request_id),
+            extended_request_id: extended_request_id(exchange.request_id).to_string(),
             http_method: exchange.verb.as_str(),
             identity: EventIdentity {
                 api_key: key,

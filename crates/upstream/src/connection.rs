@@ -1,0 +1,156 @@
+//! One connection, and the body of the answer that it brings.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::rt::{Read, Write};
+use tokio::runtime::{self, Handle};
+
+use crate::idle::Idle;
+
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
+/// A connection that carries one request at a time.
+pub struct Connection<B> {
+    sender: SendRequest<B>,
+    driver: Driver,
+    runtime: runtime::Id,
+}
+
+impl<B> std::fmt::Debug for Connection<B> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Connection").field("sender", &self.sender).field("runtime", &self.runtime).finish_non_exhaustive()
+    }
+}
+
+impl<B> Connection<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// A connection over a stream that the current runtime watches.
+    ///
+    /// # Errors
+    /// hyper's; as a rule there is none before something is sent.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub async fn over<Stream: Read + Write + Send + Unpin + 'static>(stream: Stream) -> hyper::Result<Connection<B>> {
+        let (sender, driver) = handshake(stream).await?;
+        Ok(Connection { sender, driver: Box::pin(driver), runtime: Handle::current().id() })
+    }
+
+    /// Sends a request and waits for the head of its answer. The connection ends with the answer.
+    ///
+    /// # Errors
+    /// What the connection broke off with.
+    pub async fn send_last(mut self, request: Request<B>) -> hyper::Result<Response<Answer<B>>> {
+        match self.send(request).await {
+            Ok(response) => Ok(response.map(|body| Answer::new(body, self, None))),
+            Err(error) => Err(error.into_error()),
+        }
+    }
+
+    /// Sends a request and drives the connection until the head of the answer is there.
+    pub(crate) async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+        let mut answering = std::pin::pin!(self.sender.try_send_request(request));
+        let mut has_ended = false;
+        std::future::poll_fn(|context| {
+            // What ends a connection is told to the request that it carries.
+            has_ended = has_ended || self.driver.as_mut().poll(context).is_ready();
+            answering.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Whether it can carry a request, as far as its socket has been heard.
+    pub(crate) fn is_open(&mut self) -> bool {
+        let has_ended = self.driver.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        !has_ended && self.sender.is_ready()
+    }
+
+    /// The runtime that it was opened on.
+    pub(crate) fn runtime(&self) -> runtime::Id {
+        self.runtime
+    }
+}
+
+/// The body of an answer. Who reads it drives its connection, which waits for the next request when the body has been read to its end; one that is not ends with
+/// the body, which tells the server.
+pub struct Answer<B> {
+    body: Incoming,
+    /// `None` when it has ended or waits for another request.
+    carrier: Option<(Connection<B>, Option<Idle<B>>)>,
+}
+
+impl<B> std::fmt::Debug for Answer<B> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Answer").field("body", &self.body).field("carrier", &self.carrier).finish()
+    }
+}
+
+impl<B> Answer<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Without `idle` the connection ends with the body.
+    pub(crate) fn new(body: Incoming, connection: Connection<B>, idle: Option<Idle<B>>) -> Answer<B> {
+        let mut answer = Answer { body, carrier: Some((connection, idle)) };
+        if answer.body.is_end_stream() {
+            answer.let_go();
+        }
+        answer
+    }
+
+    fn let_go(&mut self) {
+        if let Some((connection, Some(idle))) = self.carrier.take() {
+            idle.keep(connection);
+        }
+    }
+
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if self.body.is_end_stream() || matches!(polled, Poll::Ready(None)) {
+            self.let_go();
+        }
+        polled
+    }
+}
+
+impl<B> Body for Answer<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = self.poll_body(context);
+        if polled.is_ready() {
+            return polled;
+        }
+        // What ends a connection is told to the body that it carries.
+        if let Some((connection, _)) = &mut self.carrier
+            && connection.driver.as_mut().poll(context).is_ready()
+        {
+            self.carrier = None;
+        }
+        self.poll_body(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
