@@ -1,25 +1,21 @@
 //! The access log: one line a request, in a format of API Gateway's `$context` variables.
 //!
-//! No variable holds a key, a prompt or an answer. Lines are written by a thread of their own: a slow disk slows nobody, and a full queue loses lines and
-//! counts them.
+//! No variable holds a key, a prompt or an answer.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
 
 use crate::context::Variable;
 use crate::exchange::{Ended, Exchange};
+use crate::log_writer::LogWriter;
 
-/// Lines that wait for the disk.
-const QUEUE_MAX: usize = 8192;
-/// How long the thread rests between two writes: under load many lines make one write, and nobody has to wake it for each.
-const REST: Duration = Duration::from_millis(2);
-/// Room for a line of [`JSON`], as a rule.
-const LINE_BYTES: usize = 768;
-/// Lines of one write.
-const BATCH_MAX: usize = 512;
+pub use crate::log_writer::LogSink;
+
+thread_local! {
+    /// A thread's lines are made in one place, one after another.
+    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
 /// JSON with everything that this gateway knows of a request.
 pub const JSON: &str = concat!(
@@ -122,16 +118,14 @@ impl LogFormat {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Variable(Variable::RequestId | Variable::ExtendedRequestId)))
     }
 
-    /// The line for an exchange, without its end. What has no value is `-`.
-    #[must_use]
-    pub fn line(&self, account_id: &str, exchange: &Exchange, ended: Ended) -> String {
-        let mut line = String::with_capacity(LINE_BYTES);
+    /// Writes the line for an exchange, without its end. What has no value is `-`.
+    pub(crate) fn write(&self, account_id: &str, exchange: &Exchange, ended: Ended, line: &mut String) {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => line.push_str(text),
                 Piece::Variable(variable) => {
                     let begin = line.len();
-                    variable.write(account_id, exchange, ended, &mut line);
+                    variable.write(account_id, exchange, ended, line);
                     // The one variable that brings its quotes.
                     let is_quoted = *variable == Variable::ErrorMessageString && self.language != Language::Xml;
                     match &line[begin..] {
@@ -139,13 +133,12 @@ impl LogFormat {
                         value if is_quoted || variable.is_plain() || self.language.stands_for_itself(value) => {}
                         _ => {
                             let value = line.split_off(begin);
-                            self.escape(&mut line, &value);
+                            self.escape(line, &value);
                         }
                     }
                 }
             }
         }
-        line
     }
 
     /// What a caller writes must not end the line or the value that it stands in.
@@ -193,46 +186,6 @@ fn push_csv(line: &mut String, value: &str) {
     line.push('"');
 }
 
-/// Takes one or more finished lines, with line ends between them and none at the end.
-pub type LogSink = Box<dyn FnMut(&str) + Send>;
-
-/// A thread that writes lines, and the queue to it.
-#[derive(Debug)]
-pub struct LogWriter {
-    lines: SyncSender<String>,
-    lost: Arc<AtomicU64>,
-}
-
-impl LogWriter {
-    /// Starts the thread; it ends with the writer. Lines that find the queue full are counted in `lost`.
-    ///
-    /// # Errors
-    /// When no thread can be started.
-    pub fn start(mut sink: LogSink, lost: Arc<AtomicU64>) -> std::io::Result<LogWriter> {
-        let (lines, written) = sync_channel::<String>(QUEUE_MAX);
-        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            let mut batch = String::new();
-            while let Ok(line) = written.recv() {
-                batch.push_str(&line);
-                for line in written.try_iter().take(BATCH_MAX - 1) {
-                    batch.push('\n');
-                    batch.push_str(&line);
-                }
-                sink(&batch);
-                batch.clear();
-                std::thread::sleep(REST);
-            }
-        })?;
-        Ok(LogWriter { lines, lost })
-    }
-
-    fn write(&self, line: String) {
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 /// The log itself: a format, and a thread that writes.
 #[derive(Debug)]
 pub struct AccessLog {
@@ -257,13 +210,17 @@ impl AccessLog {
 
     /// Writes an exchange's line, sooner or later.
     pub fn write(&self, exchange: &Exchange, ended: Ended) {
-        self.writer.write(self.format.line(&self.account_id, exchange, ended));
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            self.format.write(&self.account_id, exchange, ended, line);
+            self.writer.write(line);
+        });
     }
 
-    /// Lines that found the queue full.
+    /// Lines that found no room to wait in.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.writer.lost.load(Ordering::Relaxed)
+        self.writer.lost()
     }
 }
 
@@ -302,7 +259,9 @@ mod tests {
             status: StatusCode::FORBIDDEN,
         };
         let ended = Ended { latency: Duration::from_millis(9), response_bytes: 23 };
-        assert_eq!(LogFormat::parse(format).unwrap().line("000000000000", &exchange, ended), expected);
+        let mut line = String::new();
+        LogFormat::parse(format).unwrap().write("000000000000", &exchange, ended, &mut line);
+        assert_eq!(line, expected);
     }
 
     #[test]

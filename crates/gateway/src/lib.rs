@@ -26,6 +26,7 @@ pub mod keys;
 pub mod lease;
 pub mod limits;
 mod listener;
+mod log_writer;
 pub mod meter;
 pub mod metrics;
 mod observe;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -328,6 +329,8 @@ impl Protocols {
         Handler: Fn(Request<Incoming>, SocketAddr) -> Answering + Clone + Send + 'static,
         Answering: Future<Output = Response<Body>> + Send + 'static,
     {
+        let is_closing = closing.clone();
+        let is_closing = move || *is_closing.borrow() || is_closing.has_changed().is_err();
         let closed = async {
             let _ = closing.wait_for(|closing| *closing).await;
         };
@@ -365,10 +368,20 @@ impl Protocols {
         });
         // It may become something else (a WebSocket, a tunnel), and is the handler's then.
         let mut connection = self.http1.serve_connection(TokioIo::new(doorstep), service).with_upgrades();
-        let served = tokio::select! {
-            biased;
-            served = &mut connection => served,
-            () = closed => {
+        let mut closed = std::pin::pin!(closed);
+        let mut is_awaited = false;
+        let served = std::future::poll_fn(|context| {
+            let served = Pin::new(&mut connection).poll(context);
+            // Asked once, it wakes this task when the time has come; until then a look is enough.
+            if served.is_pending() && (!is_awaited || is_closing()) {
+                is_awaited = true;
+                return closed.as_mut().poll(context).map(|()| None);
+            }
+            served.map(Some)
+        });
+        let served = match served.await {
+            Some(served) => served,
+            None => {
                 Pin::new(&mut connection).graceful_shutdown();
                 (&mut connection).await
             }

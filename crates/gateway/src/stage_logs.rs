@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use frontdesk_store::StageAccessLog;
 
-use crate::access_log::{AccessLog, LogFormat, LogSink, LogWriter};
+use crate::access_log::{AccessLog, LogFormat};
 use crate::apis::ApiError;
+use crate::log_writer::{LogSink, LogWriter};
 
 /// API Gateway's bound on a format.
 const FORMAT_BYTES_MAX: usize = 3072;

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use frontdesk_store::{Integration as Definition, IntegrationType};
+use frontdesk_upstream::Answer;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, uri};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body as HttpBody;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use uuid::Uuid;
 
 use super::CompileError;
 use super::answer::AnswerPlan;
@@ -20,7 +23,6 @@ use super::servers::{Server, Servers};
 use super::stream::TimedBody;
 use crate::answer::GatewayAnswer;
 use crate::context::push_address;
-use crate::exchange::Exchange;
 use crate::gathered::Gathered;
 use crate::header_names::{API_KEY, APIGATEWAY_API_ID, FORWARDED_FOR, FORWARDED_HOST, REQUEST_ID, TRACE_ID, TRACEPARENT};
 use crate::integration::{Body, BoxError, Caller, Integration, IntegrationError, RoleArn};
@@ -169,44 +171,33 @@ impl HttpBackend {
         facts: &Facts<'_>,
         time_left: Duration,
     ) -> Result<Response<Body>, GatewayAnswer> {
-        let outgoing = self.request(headers, body, facts)?;
+        let mut outgoing = self.request(headers, body, facts)?;
         let timeout = if self.is_streaming { self.timeout } else { self.timeout.min(time_left) };
         let calling = async {
-            let response = self.send(outgoing, facts.exchange, timeout).await?;
-            self.answer(response, facts).await
+            match &self.way {
+                Way::Network(servers) => self.answer(self.send(servers, outgoing, facts.exchange.request_id).await?, facts).await,
+                Way::Service(service, role_arn) => {
+                    outgoing.extensions_mut().insert(role_arn.clone());
+                    outgoing.extensions_mut().insert(Caller::of(facts.exchange, self.is_streaming, timeout));
+                    let response = Box::pin(call_service(&**service, outgoing, facts.exchange.request_id)).await?;
+                    self.answer(response, facts).await
+                }
+            }
         };
         tokio::time::timeout(timeout, calling).await.unwrap_or(Err(GatewayAnswer::EndpointTimeout))
     }
 
     async fn send(
         &self,
-        mut outgoing: Request<Full<Bytes>>,
-        exchange: &Exchange,
-        timeout: Duration,
-    ) -> Result<Response<Body>, GatewayAnswer> {
-        let request_id = exchange.request_id;
-        match &self.way {
-            Way::Network(servers) => {
-                let server = self.server.clone().or_else(|| servers.of(outgoing.uri())).ok_or(GatewayAnswer::InternalServerError)?;
-                let answered = server.send(outgoing).await.map_err(|error| {
-                    tracing::warn!(%request_id, error = &*error as &dyn std::error::Error, "backend failed");
-                    GatewayAnswer::EndpointUnreachable
-                });
-                Ok(answered?.map(|body| body.map_err(BoxError::from).boxed_unsync()))
-            }
-            Way::Service(service, role_arn) => {
-                outgoing.extensions_mut().insert(role_arn.clone());
-                outgoing.extensions_mut().insert(Caller::of(exchange, self.is_streaming, timeout));
-                let outgoing = outgoing.map(|body| body.map_err(|never| match never {}).boxed_unsync());
-                service.call(outgoing).await.map_err(|error| match error {
-                    IntegrationError::TimedOut => GatewayAnswer::EndpointTimeout,
-                    IntegrationError::Failed(error) => {
-                        tracing::error!(%request_id, error = &*error as &dyn std::error::Error, "a service of AWS could not be called");
-                        GatewayAnswer::InternalServerError
-                    }
-                })
-            }
-        }
+        servers: &Servers,
+        outgoing: Request<Full<Bytes>>,
+        request_id: Uuid,
+    ) -> Result<Response<Answer<Full<Bytes>>>, GatewayAnswer> {
+        let server = self.server.clone().or_else(|| servers.of(outgoing.uri())).ok_or(GatewayAnswer::InternalServerError)?;
+        server.send(outgoing).await.map_err(|error| {
+            tracing::warn!(%request_id, error = &*error as &dyn std::error::Error, "backend failed");
+            GatewayAnswer::EndpointUnreachable
+        })
     }
 
     fn request(&self, headers: Option<HeaderMap>, body: Bytes, facts: &Facts<'_>) -> Result<Request<Full<Bytes>>, GatewayAnswer> {
@@ -220,12 +211,17 @@ impl HttpBackend {
             }
         };
         remove_hop_by_hop(&mut headers);
-        for name in [header::HOST, header::CONTENT_LENGTH] {
-            headers.remove(name);
+        match &self.server {
+            Some(server) => drop(headers.insert(header::HOST, server.host())),
+            None => drop(headers.remove(header::HOST)),
+        }
+        if !tells_the_length(&headers, body.len()) {
+            headers.remove(header::CONTENT_LENGTH);
         }
         // The key opens this door and is no business of what is behind it.
         headers.remove(API_KEY);
         if matches!(self.way, Way::Service(..)) {
+            headers.remove(header::CONTENT_LENGTH);
             remove_what_the_role_says(&mut headers);
         }
         self.introduce(&mut headers, facts);
@@ -294,12 +290,16 @@ impl HttpBackend {
         Uri::from_parts(parts).map_err(|_| GatewayAnswer::InternalServerError)
     }
 
-    async fn answer(&self, response: Response<Body>, facts: &Facts<'_>) -> Result<Response<Body>, GatewayAnswer> {
+    async fn answer<B>(&self, response: Response<B>, facts: &Facts<'_>) -> Result<Response<Body>, GatewayAnswer>
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
         let (mut parts, body) = response.into_parts();
         // What the backend speaks is its own business; the caller's connection has its own version.
         parts.version = Version::default();
         if self.is_streaming && self.mapped.is_none() {
             tidy(&mut parts.headers);
+            let body = body.map_err(Into::into).boxed_unsync();
             return Ok(Response::from_parts(parts, TimedBody::new(body).boxed_unsync()));
         }
         // An answer is read to its end before it begins here, so that one that breaks off is an error and not half an answer.
@@ -318,11 +318,26 @@ impl HttpBackend {
     }
 }
 
+/// Calls what speaks for a service of AWS.
+async fn call_service(service: &dyn Integration, request: Request<Full<Bytes>>, request_id: Uuid) -> Result<Response<Body>, GatewayAnswer> {
+    let request = request.map(|body| body.map_err(|never| match never {}).boxed_unsync());
+    service.call(request).await.map_err(|error| match error {
+        IntegrationError::TimedOut => GatewayAnswer::EndpointTimeout,
+        IntegrationError::Failed(error) => {
+            tracing::error!(%request_id, error = &*error as &dyn std::error::Error, "a service of AWS could not be called");
+            GatewayAnswer::InternalServerError
+        }
+    })
+}
+
 /// Reads a body that must not be longer than this.
-pub(crate) async fn whole(mut body: Body, bytes_max: usize) -> Result<Bytes, BoxError> {
+pub(crate) async fn whole<B>(mut body: B, bytes_max: usize) -> Result<Bytes, BoxError>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     let mut whole = Gathered::default();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
+        let Ok(data) = frame.map_err(Into::into)?.into_data() else { continue };
         if whole.len() + data.len() > bytes_max {
             return Err(format!("it is longer than {bytes_max} bytes").into());
         }
@@ -345,12 +360,17 @@ fn speaks_of_the_connection(name: &str) -> bool {
     matches!(name, "connection" | "keep-alive" | "proxy-authenticate" | "te" | "trailer" | "transfer-encoding" | "upgrade")
 }
 
-/// Takes headers out by their names. Most requests have few headers, and none of what is looked for.
+/// Takes headers out by their names. Most requests have few headers, and next to none of what is looked for.
 pub(crate) fn remove_those(headers: &mut HeaderMap, is_one: impl Fn(&HeaderName) -> bool) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| is_one(name)).cloned().collect();
-    for name in names {
+    while let Some(name) = headers.keys().find(|name| is_one(name)).cloned() {
         headers.remove(name);
     }
+}
+
+/// Whether the length of a body is told once and as it is. hyper tells it where nobody does.
+fn tells_the_length(headers: &HeaderMap, bytes: usize) -> bool {
+    let mut told = headers.get_all(header::CONTENT_LENGTH).iter();
+    told.next().is_some_and(|told| told.as_bytes() == itoa::Buffer::new().format(bytes).as_bytes()) && told.next().is_none()
 }
 
 /// Takes out what a role signs for, and what tells a service whose session a request belongs to: a caller has no say in either, unless the integration maps

@@ -92,6 +92,11 @@ impl Server {
         Some(Server { connector, origin: origin.ok()?, host: host.ok()?, idle: Idle::new(IDLE_CONNECTIONS) })
     }
 
+    /// `Host`, as it is told.
+    pub(crate) fn host(&self) -> HeaderValue {
+        self.host.clone()
+    }
+
     /// Sends a request, whose URI may be absolute, and waits for the head of its answer.
     ///
     /// # Errors
