@@ -29,7 +29,7 @@ use frontdesk_gateway::stage_logs::StageLogs;
 use frontdesk_gateway::tls::Tls;
 use frontdesk_gateway::{
     ApiService, Backends, CreatedKey, Fleet, Gateway, GatewayLimits, Integration, KeyService, LeaseDesk, Listener, ListenerLimits,
-    ListenerThreads, Observers, OnOutage, UsageWriter, key,
+    Observers, OnOutage, UsageWriter, key,
 };
 use frontdesk_process::{LogFile, Sandbox, SandboxUser, Spawner};
 use frontdesk_proxy::{Proxy, ProxySettings};
@@ -347,11 +347,9 @@ impl Host {
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let (end_doors, doors_end) = watch::channel(false);
         let (end_rest, rest_ends) = watch::channel(false);
-        let gateway = self.gateway;
-        let front = move |request, peer| gateway.clone().handle(request, peer);
         let certificate = self.gateway_listener.tls.clone().map(|tls| tokio::spawn(tls.watch()));
-        let front = ListenerThreads::start(self.gateway_listener, available_parallelism().map_or(1, usize::from), front)
-            .context("failed to start the gateway's threads")?;
+        let threads = available_parallelism().map_or(1, usize::from);
+        let front = self.gateway.listen(self.gateway_listener, threads).context("failed to start the gateway's threads")?;
         let (control, interceptor) = (self.control, self.interceptor.clone());
         let back = move |mut request: http::Request<hyper::body::Incoming>, peer: SocketAddr| {
             let (control, interceptor) = (control.clone(), interceptor.clone());

@@ -107,7 +107,7 @@ impl ListenerThreads {
     ///
     /// # Errors
     /// When the system grants no thread, or no event queue for one. Then none of them serves.
-    pub fn start<Handler, Answering>(listener: Listener, threads: usize, handler: Handler) -> std::io::Result<ListenerThreads>
+    pub(crate) fn start<Handler, Answering>(listener: Listener, threads: usize, handler: Handler) -> std::io::Result<ListenerThreads>
     where
         Handler: Fn(Request<Incoming>, SocketAddr) -> Answering + Clone + Send + 'static,
         Answering: Future<Output = Response<Body>> + Send + 'static,

@@ -29,6 +29,7 @@ use crate::header_names::{API_KEY, EXTENDED_REQUEST_ID, REQUEST_ID, TRACE_ID};
 use crate::integration::{Actor, Body, BoxError, Caller, Integration, IntegrationError};
 use crate::keys::KeyService;
 use crate::limits::LimitsLeft;
+use crate::listener::{Listener, ListenerThreads};
 use crate::metrics::{Metrics, OneMore};
 use crate::observe::{Observation, ObservedBody};
 use crate::page;
@@ -126,6 +127,14 @@ impl Gateway {
     #[must_use]
     pub fn observers(&self) -> &Arc<Observers> {
         &self.observers
+    }
+
+    /// Serves a listener on so many threads, each with a runtime of its own.
+    ///
+    /// # Errors
+    /// When the system grants no thread, or no event queue for one. Then none of them serves.
+    pub fn listen(self: Arc<Self>, listener: Listener, threads: usize) -> std::io::Result<ListenerThreads> {
+        ListenerThreads::start(listener, threads, move |request, peer| self.clone().handle(request, peer))
     }
 
     /// Answers one request.
