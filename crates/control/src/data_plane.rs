@@ -7,7 +7,7 @@ use frontdesk_runtime::{
     Asked, DEFAULT_ENDPOINT, Invocation, InvokeError, Payload, ResponseBody, RuntimeService, SessionName, SocketAnswer, Target,
 };
 use frontdesk_store::AgentProtocol;
-use frontdesk_trace::{Span, TRACEPARENT};
+use frontdesk_trace::Span;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
@@ -70,31 +70,37 @@ pub(crate) const SERVICE: &str = "bedrock-agentcore";
 /// AgentCore's bound on a payload.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 100_000_000;
 
-const SESSION_ID: &str = "x-amzn-bedrock-agentcore-runtime-session-id";
-const REQUEST_ID: &str = "x-amzn-bedrock-agentcore-runtime-request-id";
-const USER_ID: &str = "x-amzn-bedrock-agentcore-runtime-user-id";
-const MCP_SESSION_ID: &str = "mcp-session-id";
+const SESSION_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-request-id");
+const AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static(frontdesk_trace::TRACEPARENT);
+const USER_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-user-id");
+const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// AgentCore's bounds on a session id.
 const SESSION_ID_CHARS: std::ops::RangeInclusive<usize> = 33..=256;
 /// AgentCore's bounds on a user's id.
 const USER_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=1024;
 
-/// Headers of a call that reach the agent; besides, all that begin with [`CUSTOM_PREFIX`] and those that the runtime allows. An `Authorization` with a
-/// signature is the host's and does not; one with a token does where the runtime allows it.
-const HANDED_ON: [&str; 12] = [
-    "accept",
-    "baggage",
-    "content-type",
-    "mcp-method",
-    "mcp-name",
-    "mcp-protocol-version",
-    MCP_SESSION_ID,
-    "traceparent",
-    "tracestate",
-    USER_ID,
-    "x-amzn-trace-id",
-    SESSION_ID,
-];
+/// Whether a header of a call reaches the agent; so do those that the runtime allows. An `Authorization` with a signature is the host's and does not; one with
+/// a token does where the runtime allows it.
+fn is_handed_on(name: &str) -> bool {
+    matches!(
+        name,
+        "accept"
+            | "baggage"
+            | "content-type"
+            | "mcp-method"
+            | "mcp-name"
+            | "mcp-protocol-version"
+            | "mcp-session-id"
+            | "traceparent"
+            | "tracestate"
+            | "x-amzn-bedrock-agentcore-runtime-session-id"
+            | "x-amzn-bedrock-agentcore-runtime-user-id"
+            | "x-amzn-trace-id"
+    ) || name.starts_with(CUSTOM_PREFIX)
+}
+
 const CUSTOM_PREFIX: &str = "x-amzn-bedrock-agentcore-runtime-custom-";
 /// Headers that no allow list hands on: they speak of the connection to this host, or hold what was signed for it.
 const NEVER_HANDED_ON: [HeaderName; 8] = [
@@ -146,7 +152,7 @@ pub(crate) async fn perform(call: Call<'_>, runtimes: &RuntimeService) -> Result
     let Call { operation, runtime, request, payload, upgrade, caller, span } = call;
     let addressed = addressed(runtime, request, runtimes)?;
     authorize(caller, operation.name, &addressed)?;
-    let names_user = |name: &str| name.eq_ignore_ascii_case(USER_ID);
+    let names_user = |name: &str| name.eq_ignore_ascii_case(USER_ID.as_str());
     let query = request.uri.query().unwrap_or_default();
     if request.headers.contains_key(USER_ID) || query.split(['&', '=']).any(names_user) {
         if let Caller::Bearer(_) = caller {
@@ -254,7 +260,7 @@ fn query_headers(request: &Parts) -> Vec<(HeaderName, HeaderValue)> {
     let pairs = request.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let headers = pairs.filter_map(|(name, value)| {
         let name = name.to_ascii_lowercase();
-        if name != SESSION_ID && name != USER_ID && !name.starts_with(CUSTOM_PREFIX) {
+        if name != SESSION_ID.as_str() && name != USER_ID.as_str() && !name.starts_with(CUSTOM_PREFIX) {
             return None;
         }
         let value = percent_encoding::percent_decode_str(value).decode_utf8().ok()?;
@@ -387,11 +393,9 @@ fn headers_for_agent(headers: &HeaderMap, caller: Caller<'_>, session_id: &Heade
         let listed = configuration.request_headers.iter().any(|allowed| name.as_str().eq_ignore_ascii_case(allowed));
         listed && !is_never(name) && !name.as_str().starts_with("x-amz-")
     };
-    let is_handed_on =
-        |name: &HeaderName| HANDED_ON.contains(&name.as_str()) || name.as_str().starts_with(CUSTOM_PREFIX) || is_allowed(name);
     // Room for what the runtime adds.
     let mut handed_on = HeaderMap::with_capacity(headers.len() + 4);
-    for (name, value) in headers.iter().filter(|(name, _)| is_handed_on(name)) {
+    for (name, value) in headers.iter().filter(|(name, _)| is_handed_on(name.as_str()) || is_allowed(name)) {
         handed_on.append(name.clone(), value.clone());
     }
     handed_on.insert(SESSION_ID, session_id.clone());
@@ -401,7 +405,7 @@ fn headers_for_agent(headers: &HeaderMap, caller: Caller<'_>, session_id: &Heade
     if configuration.protocol == AgentProtocol::Mcp && !handed_on.contains_key(MCP_SESSION_ID) {
         handed_on.insert(MCP_SESSION_ID, session_id.clone());
     }
-    let request_id = headers.get("x-amzn-request-id").cloned();
+    let request_id = headers.get(AMZN_REQUEST_ID).cloned();
     let new = || HeaderValue::from_str(uuid::Uuid::new_v4().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())).ok();
     let request_id = request_id.or_else(new);
     if let Some(request_id) = request_id {

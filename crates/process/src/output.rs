@@ -1,5 +1,6 @@
 //! What a child prints: the last lines in memory, everything in a log file that is turned over when it is full.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -21,6 +22,11 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 const REST: Duration = Duration::from_millis(5);
 /// At this size the log file becomes `<name>.1`, replacing the one before.
 const LOG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+thread_local! {
+    /// What a thread reads into: most reads are of a line or of none, and cost less than clearing room for what a pipe holds.
+    static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Where a line was printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,10 +207,12 @@ impl Lines {
     }
 
     fn read_once(&mut self, mut pipe: &File) -> io::Result<usize> {
-        let mut buffer = [0; READ_BYTES_MAX];
-        let length = pipe.read(&mut buffer)?;
-        self.take(&buffer[..length]);
-        Ok(length)
+        READ.with_borrow_mut(|buffer| {
+            buffer.resize(READ_BYTES_MAX, 0);
+            let length = pipe.read(buffer)?;
+            self.take(&buffer[..length]);
+            Ok(length)
+        })
     }
 
     fn take(&mut self, mut bytes: &[u8]) {

@@ -266,8 +266,8 @@ impl Proxy {
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(HeaderName::from_static(SESSION_ID_HEADER), HeaderValue::from_str(session_id)?);
-        headers.insert("x-amzn-trace-id", HeaderValue::from_str(&caller.amzn_trace_id)?);
-        headers.insert(TRACEPARENT, span.context().unwrap_or(caller.span).header());
+        headers.insert(HeaderName::from_static("x-amzn-trace-id"), HeaderValue::from_str(&caller.amzn_trace_id)?);
+        headers.insert(HeaderName::from_static(TRACEPARENT), span.context().unwrap_or(caller.span).header());
         if let Some(tracestate) = &caller.tracestate {
             headers.insert("tracestate", tracestate.clone());
         }

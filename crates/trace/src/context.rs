@@ -50,8 +50,11 @@ impl SpanContext {
         if !is_sound {
             return None;
         }
-        let (trace_id, span_id) = (u128::from_str_radix(trace_id, 16).ok()?, u64::from_str_radix(span_id, 16).ok()?);
-        let flags = u8::from_str_radix(flags, 16).ok()?;
+        let (mut trace_bytes, mut span_bytes, mut flag_byte) = ([0; 16], [0; 8], [0; 1]);
+        hex::decode_to_slice(trace_id, &mut trace_bytes).ok()?;
+        hex::decode_to_slice(span_id, &mut span_bytes).ok()?;
+        hex::decode_to_slice(flags, &mut flag_byte).ok()?;
+        let (trace_id, span_id, flags) = (u128::from_be_bytes(trace_bytes), u64::from_be_bytes(span_bytes), flag_byte[0]);
         (trace_id != 0 && span_id != 0).then_some(SpanContext { trace_id, span_id, flags })
     }
 

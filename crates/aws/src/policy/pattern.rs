@@ -18,7 +18,11 @@ pub(super) struct Syntax {
 
 /// A parsed pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern(Vec<Token>);
+pub(super) struct Pattern {
+    /// The characters before the first token that is none; of most patterns nearly all.
+    prefix: String,
+    rest: Vec<Token>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
@@ -34,37 +38,28 @@ enum Token {
 
 impl Pattern {
     pub(super) fn parse(text: &str, syntax: Syntax) -> Pattern {
-        let mut tokens = Vec::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(next) = rest.chars().next() {
-            let variable = rest.strip_prefix("${").filter(|_| syntax.variables).and_then(|inner| inner.split_once('}'));
-            if let Some((inside, behind)) = variable {
-                tokens.push(Token::in_braces(inside));
-                rest = behind;
-                continue;
-            }
-            tokens.push(match next {
-                '*' if syntax.wildcards => Token::Any,
-                '?' if syntax.wildcards => Token::One,
-                other => Token::Char(other),
-            });
-            rest = &rest[next.len_utf8()..];
-        }
-        Pattern(tokens)
+        Pattern::of(&tokens(text, syntax))
+    }
+
+    fn of(tokens: &[Token]) -> Pattern {
+        let characters = tokens.iter().map_while(|token| if let Token::Char(character) = token { Some(*character) } else { None });
+        let prefix: String = characters.clone().collect();
+        Pattern { rest: tokens[characters.count()..].to_vec(), prefix }
     }
 
     /// Whether `text` matches; nothing when that hangs on a variable that the context does not hold.
     pub(super) fn matches(&self, text: &str, context: &Context) -> Option<bool> {
-        Some(tokens_match(&self.resolved(context)?, text))
+        let rest = self.resolved(context)?;
+        Some(text.strip_prefix(&*self.prefix).is_some_and(|text| tokens_match(&rest, text)))
     }
 
-    /// The same pattern with characters in place of variables: what a variable stands for is never a wildcard.
+    /// What is behind the prefix, with characters in place of variables: what a variable stands for is never a wildcard.
     fn resolved(&self, context: &Context) -> Option<Cow<'_, [Token]>> {
-        if !self.0.iter().any(|token| matches!(token, Token::Variable { .. })) {
-            return Some(Cow::Borrowed(&self.0));
+        if !self.rest.iter().any(|token| matches!(token, Token::Variable { .. })) {
+            return Some(Cow::Borrowed(&self.rest));
         }
-        let mut resolved = Vec::with_capacity(self.0.len());
-        for token in &self.0 {
+        let mut resolved = Vec::with_capacity(self.rest.len());
+        for token in &self.rest {
             let Token::Variable { key, default } = token else {
                 resolved.push(token.clone());
                 continue;
@@ -98,6 +93,27 @@ impl Token {
     }
 }
 
+/// What a text says.
+fn tokens(text: &str, syntax: Syntax) -> Vec<Token> {
+    let mut tokens = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let variable = rest.strip_prefix("${").filter(|_| syntax.variables).and_then(|inner| inner.split_once('}'));
+        if let Some((inside, behind)) = variable {
+            tokens.push(Token::in_braces(inside));
+            rest = behind;
+            continue;
+        }
+        tokens.push(match next {
+            '*' if syntax.wildcards => Token::Any,
+            '?' if syntax.wildcards => Token::One,
+            other => Token::Char(other),
+        });
+        rest = &rest[next.len_utf8()..];
+    }
+    tokens
+}
+
 /// Whether `text` matches tokens without variables, in time proportional to the product of their lengths at worst.
 fn tokens_match(tokens: &[Token], text: &str) -> bool {
     let (mut tokens, mut text) = (tokens.iter(), text.chars());
@@ -106,6 +122,8 @@ fn tokens_match(tokens: &[Token], text: &str) -> bool {
     let mut retry = None;
     loop {
         let is_matched = match tokens.next() {
+            // Whatever is left.
+            Some(Token::Any) if tokens.as_slice().is_empty() => return true,
             Some(Token::Any) => {
                 retry = Some((tokens.clone(), text.clone()));
                 true
@@ -139,10 +157,9 @@ impl ArnPattern {
         if text == "*" {
             return ArnPattern::Everything;
         }
-        let Pattern(tokens) = Pattern::parse(text, Syntax { wildcards: true, variables });
         // Split behind parsing: the colon of `${aws:username}` is none of the ARN's.
-        let parts = tokens.splitn(6, |token| *token == Token::Char(':'));
-        ArnPattern::Parts(parts.map(|part| Pattern(part.to_vec())).collect())
+        let tokens = tokens(text, Syntax { wildcards: true, variables });
+        ArnPattern::Parts(tokens.splitn(6, |token| *token == Token::Char(':')).map(Pattern::of).collect())
     }
 
     /// Whether it is `*` or has the six parts of an ARN.
@@ -155,19 +172,19 @@ impl ArnPattern {
 
     pub(super) fn matches(&self, arn: &str, context: &Context) -> Option<bool> {
         let ArnPattern::Parts(patterns) = self else { return Some(true) };
-        let parts: Vec<&str> = arn.splitn(6, ':').collect();
-        if patterns.len() != parts.len() {
-            return Some(false);
-        }
-        let mut is_certain = true;
-        for (pattern, part) in patterns.iter().zip(parts) {
-            match pattern.matches(part, context) {
+        let (mut patterns, mut parts, mut is_certain) = (patterns.iter(), arn.splitn(6, ':'), true);
+        loop {
+            let matched = match (patterns.next(), parts.next()) {
+                (Some(pattern), Some(part)) => pattern.matches(part, context),
+                (None, None) => return is_certain.then_some(true),
+                _ => Some(false),
+            };
+            match matched {
                 Some(true) => {}
                 Some(false) => return Some(false),
                 None => is_certain = false,
             }
         }
-        is_certain.then_some(true)
     }
 }
 

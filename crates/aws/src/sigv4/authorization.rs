@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use http::HeaderName;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
@@ -57,7 +58,7 @@ impl<'a> Claim<'a> {
 
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
         // Commas with or without spaces after them, or spaces alone.
-        for parameter in parameters.split([',', ' ']).filter(|parameter| !parameter.is_empty()) {
+        for parameter in parameters.split(',').flat_map(|part| part.split(' ')).filter(|parameter| !parameter.is_empty()) {
             let Some((name, value)) = parameter.split_once('=') else {
                 return Err(VerifyError::NotAKeyValuePair(BASE64_STANDARD.encode(Sha256::digest(header))));
             };
@@ -71,7 +72,7 @@ impl<'a> Claim<'a> {
                 return Err(VerifyError::RepeatedParameter(name));
             }
         }
-        let date = single_header(request, X_AMZ_DATE).or_else(|| single_header(request, "date"));
+        let date = single_header(request, X_AMZ_DATE).or_else(|| single_header(request, http::header::DATE));
 
         match (credential, signature, signed_headers, date) {
             (Some(credential), Some(signature), Some(signed_headers), Some(date)) => Ok(Self {
@@ -126,7 +127,7 @@ impl<'a> Claim<'a> {
 }
 
 /// A header's value when it occurs once. Of two dates or two tokens neither is believed.
-fn single_header<'a>(request: &'a Parts, name: &str) -> Option<&'a str> {
+fn single_header(request: &Parts, name: HeaderName) -> Option<&str> {
     let mut values = request.headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().ok(),

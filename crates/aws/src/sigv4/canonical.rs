@@ -129,7 +129,9 @@ fn write_header(text: &mut Vec<u8>, request: &Parts, name: &str) {
     {
         return text.extend_from_slice(authority.as_str().as_bytes());
     }
-    for (number, value) in request.headers.get_all(name).iter().enumerate() {
+    // A request has few headers: looking at them costs less than making a name of a text and hashing it.
+    let values = request.headers.iter().filter(|(found, _)| found.as_str() == name);
+    for (number, (_, value)) in values.enumerate() {
         if number > 0 {
             text.push(b',');
         }

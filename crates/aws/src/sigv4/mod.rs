@@ -17,6 +17,7 @@ pub use presign::{PRESIGNED_EXPIRES_SECONDS_MAX, presign};
 pub use sign::{SignError, sign};
 pub use verify::{CLOCK_SKEW_MINUTES_MAX, Verified, VerifyError, verify};
 
+use http::HeaderName;
 use sha2::{Digest, Sha256};
 
 /// The only algorithm spoken here, as it is named in requests.
@@ -24,10 +25,10 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The last element of every credential scope.
 const TERMINATOR: &str = "aws4_request";
 
-const X_AMZ_DATE: &str = "x-amz-date";
+const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 /// The header of a session token.
-pub const X_AMZ_SECURITY_TOKEN: &str = "x-amz-security-token";
-const X_AMZ_CONTENT_SHA256: &str = "x-amz-content-sha256";
+pub const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
 /// Where a signature counts: one region and one service's signing name, such as `us-west-2` and `bedrock-agentcore`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

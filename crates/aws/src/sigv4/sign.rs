@@ -1,6 +1,6 @@
 //! Signing: adds to a request the headers that prove who sent it.
 
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use http::request::Parts;
 use time::OffsetDateTime;
 
@@ -87,34 +87,30 @@ pub fn sign(
 fn prepare(request: &mut Parts, body: &BodyHash, credentials: &Credentials, scope: Scope<'_>, timestamp: &str) -> Result<(), SignError> {
     if !request.headers.contains_key(HOST) {
         let host = host_of_uri(request).ok_or(SignError::NoHost)?;
-        request.headers.insert(HOST, header_value(&host, "host")?);
+        request.headers.insert(HOST, header_value(host, "host")?);
     }
-    insert(&mut request.headers, X_AMZ_DATE, header_value(timestamp, "timestamp")?);
+    request.headers.insert(X_AMZ_DATE, header_value(timestamp, "timestamp")?);
     match &credentials.session_token {
         Some(token) => {
             let mut token = header_value(token.expose(), "session token")?;
             token.set_sensitive(true);
-            insert(&mut request.headers, X_AMZ_SECURITY_TOKEN, token);
+            request.headers.insert(X_AMZ_SECURITY_TOKEN, token);
         }
         None => drop(request.headers.remove(X_AMZ_SECURITY_TOKEN)),
     }
     if scope.service == "s3" {
-        insert(&mut request.headers, X_AMZ_CONTENT_SHA256, header_value(body.as_str(), "body hash")?);
+        request.headers.insert(X_AMZ_CONTENT_SHA256, header_value(body.as_str(), "body hash")?);
     }
     Ok(())
 }
 
 /// The authority without user information and without the port that the scheme implies.
-pub(super) fn host_of_uri(request: &Parts) -> Option<String> {
+pub(super) fn host_of_uri(request: &Parts) -> Option<&str> {
     let authority = request.uri.authority()?;
     match (request.uri.scheme_str(), authority.port_u16()) {
-        (_, None) | (Some("http"), Some(80)) | (Some("https"), Some(443)) => Some(authority.host().to_owned()),
-        (_, Some(port)) => Some(format!("{}:{port}", authority.host())),
+        (_, None) | (Some("http"), Some(80)) | (Some("https"), Some(443)) => Some(authority.host()),
+        _ => Some(authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host_and_port)| host_and_port)),
     }
-}
-
-fn insert(headers: &mut HeaderMap, name: &'static str, value: HeaderValue) {
-    headers.insert(HeaderName::from_static(name), value);
 }
 
 fn header_value(text: &str, what: &'static str) -> Result<HeaderValue, SignError> {

@@ -189,7 +189,7 @@ fn check_signed_headers(claim: &Claim<'_>, request: &Parts) -> Result<(), Verify
     let names = || claim.signed_headers.split(';');
     let present = |name: &str| match name {
         "host" => super::canonical::has_host(request),
-        name => request.headers.contains_key(name),
+        name => request.headers.keys().any(|found| found.as_str() == name),
     };
 
     let is_canonical = names().is_sorted_by(|one, next| one < next) && !claim.signed_headers.bytes().any(|byte| byte.is_ascii_uppercase());
