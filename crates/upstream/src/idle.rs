@@ -174,3 +174,161 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use http_body_util::{BodyExt as _, Full};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+
+    /// One after another, what the server does with a connection's requests.
+    type Script = &'static [&'static [Does]];
+
+    #[derive(Clone, Copy)]
+    enum Does {
+        Answer(&'static str),
+        /// Answers so much and waits until the caller leaves.
+        AnswerAndWait(&'static str),
+        Close,
+    }
+
+    const WHOLE: Does = Does::Answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    const CHUNKED: Does = Does::Answer("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+    const EMPTY: Does = Does::Answer("HTTP/1.1 204 No Content\r\n\r\n");
+
+    struct Caller {
+        idle: Idle<Full<Bytes>>,
+        address: std::net::SocketAddr,
+        /// The number of each connection that has ended.
+        ended: UnboundedReceiver<usize>,
+    }
+
+    async fn caller(script: Script, limits: IdleLimits) -> Caller {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, ended) = unbounded_channel();
+        tokio::spawn(async move {
+            for (number, connection) in script.iter().enumerate() {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let tell = tell.clone();
+                tokio::spawn(async move {
+                    for does in *connection {
+                        let mut request = Vec::new();
+                        while !request.ends_with(b"\r\n\r\n") {
+                            match stream.read_u8().await {
+                                Ok(byte) => request.push(byte),
+                                Err(_) => break,
+                            }
+                        }
+                        match does {
+                            Does::Answer(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
+                            Does::AnswerAndWait(answer) => {
+                                stream.write_all(answer.as_bytes()).await.unwrap();
+                                let _ = stream.read_u8().await;
+                            }
+                            Does::Close => break,
+                        }
+                    }
+                    drop(stream);
+                    let _ = tell.send(number);
+                });
+            }
+        });
+        Caller { idle: Idle::new(limits), address, ended }
+    }
+
+    const LIMITS: IdleLimits = IdleLimits { connections_max: 2, timeout: Duration::from_secs(60) };
+
+    impl Caller {
+        async fn send(&self) -> Result<Response<Answer<Full<Bytes>>>, SendError<Full<Bytes>, io::Error>> {
+            let request = Request::get("/").header("host", "x").body(Full::default()).unwrap();
+            let connect = || async {
+                let stream = TcpStream::connect(self.address).await?;
+                Connection::over(TokioIo::new(stream)).await.map_err(io::Error::other)
+            };
+            self.idle.send(request, connect).await
+        }
+
+        async fn text(&self) -> String {
+            let body = self.send().await.unwrap().into_body().collect().await.unwrap();
+            String::from_utf8(body.to_bytes().to_vec()).unwrap()
+        }
+
+        fn waiting(&self) -> usize {
+            self.idle.0.lock().connections.len()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_carries_one_request_after_another_however_answers_end() {
+        let caller = caller(&[&[WHOLE, CHUNKED, EMPTY, WHOLE, Does::Close]], LIMITS).await;
+        for expected in ["ok", "ok", "", "ok"] {
+            assert_eq!((caller.text().await.as_str(), caller.waiting()), (expected, 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_was_closed_while_it_waited_is_not_used() {
+        let mut caller = caller(&[&[WHOLE], &[WHOLE, WHOLE]], LIMITS).await;
+        assert_eq!(caller.text().await, "ok");
+        assert_eq!(caller.ended.recv().await, Some(0));
+        assert_eq!((caller.text().await.as_str(), caller.text().await.as_str()), ("ok", "ok"));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_may_have_been_acted_on_is_not_sent_again() {
+        let caller = caller(&[&[WHOLE, Does::Close], &[WHOLE]], LIMITS).await;
+        assert_eq!(caller.text().await, "ok");
+        assert!(matches!(caller.send().await, Err(SendError::Broken(_))));
+        assert_eq!(caller.text().await, "ok");
+    }
+
+    #[tokio::test]
+    async fn who_reads_no_further_tells_the_server() {
+        const BEGUN: Does = Does::AnswerAndWait("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok");
+        let mut caller = caller(&[&[BEGUN]], LIMITS).await;
+        let mut answer = caller.send().await.unwrap().into_body();
+        assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "ok");
+        drop(answer);
+        assert_eq!((caller.ended.recv().await, caller.waiting()), (Some(0), 0));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_is_an_error() {
+        let caller = caller(&[&[Does::Answer("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok")]], LIMITS).await;
+        assert!(caller.send().await.unwrap().into_body().collect().await.is_err());
+        assert_eq!(caller.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn where_nobody_listens_the_request_comes_back() {
+        let caller = Caller { address: "127.0.0.1:1".parse().unwrap(), ..caller(&[], LIMITS).await };
+        match caller.send().await {
+            Err(SendError::NoConnection { request, .. }) => assert_eq!(request.uri(), "/"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_wait_than_may_and_none_longer_than_it_may() {
+        let limits = IdleLimits { connections_max: 2, timeout: Duration::from_millis(50) };
+        let mut caller = caller(&[&[WHOLE, WHOLE], &[WHOLE, WHOLE], &[WHOLE, WHOLE]], limits).await;
+        let (one, two, three) = tokio::join!(caller.send(), caller.send(), caller.send());
+        for answer in [one, two, three] {
+            answer.unwrap().into_body().collect().await.unwrap();
+        }
+        assert_eq!(caller.waiting(), 2);
+        let mut ended = Vec::new();
+        for _ in 0..3 {
+            ended.extend(caller.ended.recv().await);
+        }
+        ended.sort_unstable();
+        assert_eq!((ended, caller.waiting()), (vec![0, 1, 2], 0));
+    }
+}
