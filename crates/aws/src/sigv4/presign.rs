@@ -36,7 +36,7 @@ pub fn presign(
     let mut request = request.clone();
     if !request.headers.contains_key(HOST) {
         let host = host_of_uri(&request).ok_or(SignError::NoHost)?;
-        let host = HeaderValue::from_str(&host).map_err(|_| SignError::NotAHeaderValue("host"))?;
+        let host = HeaderValue::from_str(host).map_err(|_| SignError::NotAHeaderValue("host"))?;
         request.headers.insert(HOST, host);
     }
 
