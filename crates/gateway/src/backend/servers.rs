@@ -21,12 +21,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than what common servers allow, so that they are seldom the ones who close.
 const IDLE_CONNECTIONS: IdleLimits = IdleLimits { connections_max: 1024, timeout: Duration::from_secs(50) };
 
+type KnownServers = HashMap<(Scheme, Authority), Weak<Server>>;
+
 /// All servers that somebody calls.
 #[derive(Clone)]
 pub(crate) struct Servers {
     connector: HttpsConnector<HttpConnector>,
     /// Whoever calls one keeps it, and so do the connections that wait.
-    known: Arc<Mutex<HashMap<(Scheme, Authority), Weak<Server>>>>,
+    known: Arc<Mutex<KnownServers>>,
 }
 
 /// A server, as far as a URL names it.
