@@ -82,9 +82,11 @@ where
 }
 
 /// The body of an answer. Who reads it drives its connection, which waits for the next request when the body has been read to its end; one that is not ends with
-/// the body, which tells the server.
+/// the body, which tells the server. An error is told one poll late, so that a server that hands the body on has sent what came before it.
 pub struct Answer<B> {
     body: Incoming,
+    /// What the next poll tells.
+    error: Option<hyper::Error>,
     /// `None` when it has ended or waits for another request.
     carrier: Option<(Connection<B>, Option<Idle<B>>)>,
 }
@@ -102,7 +104,7 @@ where
 {
     /// Without `idle` the connection ends with the body.
     pub(crate) fn new(body: Incoming, connection: Connection<B>, idle: Option<Idle<B>>) -> Answer<B> {
-        let mut answer = Answer { body, carrier: Some((connection, idle)) };
+        let mut answer = Answer { body, error: None, carrier: Some((connection, idle)) };
         if answer.body.is_end_stream() {
             answer.let_go();
         }
@@ -113,6 +115,21 @@ where
         if let Some((connection, Some(idle))) = self.carrier.take() {
             idle.keep(connection);
         }
+    }
+
+    /// Polls the body and, where it has nothing, its connection.
+    fn poll_driven(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = self.poll_body(context);
+        if polled.is_ready() {
+            return polled;
+        }
+        // What ends a connection is told to the body that it carries.
+        if let Some((connection, _)) = &mut self.carrier
+            && connection.driver.as_mut().poll(context).is_ready()
+        {
+            self.carrier = None;
+        }
+        self.poll_body(context)
     }
 
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
@@ -133,17 +150,17 @@ where
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = self.poll_body(context);
-        if polled.is_ready() {
-            return polled;
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
         }
-        // What ends a connection is told to the body that it carries.
-        if let Some((connection, _)) = &mut self.carrier
-            && connection.driver.as_mut().poll(context).is_ready()
-        {
-            self.carrier = None;
+        match self.poll_driven(context) {
+            Poll::Ready(Some(Err(error))) => {
+                self.error = Some(error);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => polled,
         }
-        self.poll_body(context)
     }
 
     fn is_end_stream(&self) -> bool {
