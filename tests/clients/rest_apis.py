@@ -153,12 +153,13 @@ def an_api_in_front_of_a_server():
     deployment = api.create_deployment(restApiId=api_id, stageName="v1", variables={"folder": "first"}, description="one")
     expect("get-deployments", [one["id"] for one in api.get_deployments(restApiId=api_id)["items"]], [deployment["id"]])
 
-    said = call(api_id, "v1", "/files/a%20b/c.txt?q=1&q=2", "PUT", data=b"text", headers={"x-api-key": "k" * 30, "x-mine": "1"}).json()
+    said = call(api_id, "v1", "/files/a%20b/c.txt?q=1&q=2", "PUT", data=b"text", headers={"x-api-key": "k" * 30, "x-mine": "1", "connection": "keep-alive, x-hop", "x-hop": "1"}).json()
     expect("HTTP_PROXY: verb and path", (said["method"], said["path"]), ("PUT", "/first/a%20b/c.txt?q=1&q=2&from=gateway"))
     expect("HTTP_PROXY: body", said["body"], "text")
     headers = said["headers"]
     expect("HTTP_PROXY: headers", (headers["x-stage"], headers["x-mine"], headers["x-forwarded-for"]), ("v1", "1", "127.0.0.1"))
     expect("HTTP_PROXY: the key stays here", "x-api-key" in headers, False)
+    expect("HTTP_PROXY: so does what Connection names", ["connection", "x-hop"], [name for name in ["connection", "x-hop"] if name not in headers])
     expect("HTTP_PROXY: the trace goes on", headers["x-amzn-trace-id"].startswith("Root=1-"), True)
     by_host = requests.get(f"{GATEWAY}/v1/files/x", headers={"host": f"{api_id}.execute-api.{REGION}.amazonaws.com"}, timeout=40)
     expect("found by its host", (by_host.status_code, by_host.json()["path"]), (200, "/first/x?from=gateway"))

@@ -25,7 +25,7 @@ use crate::integration::{Body, Integration, RoleArn};
 use answer::AnswerPlan;
 use body::RequestBodies;
 use http::{HttpBackend, Way};
-pub(crate) use http::{remove_those, whole};
+pub(crate) use http::{remove_hop_by_hop, whole};
 use lambda::LambdaBackend;
 use servers::Servers;
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use frontdesk_upstream::{JOINED_BYTES_MAX, joined};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
@@ -167,7 +168,10 @@ impl<Stream: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Doorstep<Stream> {
         // More than a head: it is the handler's.
         self.answers.is_due.store(false, Ordering::Relaxed);
         self.was_spoken_to = false;
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        match joined(slices, &mut [0; JOINED_BYTES_MAX]) {
+            Some(bytes) => Pin::new(&mut self.stream).poll_write(context, bytes),
+            None => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -5,18 +5,20 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use crate::doorstep::{self, Doorstep};
+use crate::doorstep::{self, Answers, Doorstep};
 use crate::integration::Body;
 use crate::metrics::OneMore;
 use crate::strangers::network_of;
@@ -352,19 +354,9 @@ impl Protocols {
         let doorstep = Doorstep::new(stream);
         let answers = doorstep.answers();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (is_chunked, answers) = (request.headers().contains_key(header::TRANSFER_ENCODING), answers.clone());
+            let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
             let is_tunnel = request.method() == Method::CONNECT;
-            let answering = handler(request, peer);
-            async move {
-                let mut response = answering.await;
-                if is_chunked && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    // It may have had a Content-Length too, which hyper passes over and a proxy in front may have believed: what comes behind it is nobody's
-                    // request (RFC 9112, section 6.1).
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                answers.give(response.status(), is_tunnel);
-                Ok::<_, Infallible>(response)
-            }
+            Http1Answering { answering: handler(request, peer), answers: answers.clone(), is_chunked, is_tunnel }
         });
         // It may become something else (a WebSocket, a tunnel), and is the handler's then.
         let mut connection = self.http1.serve_connection(TokioIo::new(doorstep), service).with_upgrades();
@@ -393,6 +385,33 @@ impl Protocols {
             (_, None) => {}
         }
         Ok(served?)
+    }
+}
+
+pin_project! {
+    /// The answer to one request on an HTTP/1.1 connection. An async block would do, and copy the handler's whole state once more.
+    struct Http1Answering<Answering> {
+        #[pin]
+        answering: Answering,
+        answers: Arc<Answers>,
+        is_chunked: bool,
+        is_tunnel: bool,
+    }
+}
+
+impl<Answering: Future<Output = Response<Body>>> Future for Http1Answering<Answering> {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.answering.poll(context));
+        if *this.is_chunked && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // It may have had a Content-Length too, which hyper passes over and a proxy in front may have believed: what comes behind it is nobody's request
+            // (RFC 9112, section 6.1).
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        this.answers.give(response.status(), *this.is_tunnel);
+        Poll::Ready(Ok(response))
     }
 }
 

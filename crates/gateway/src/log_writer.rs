@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// Lines that wait for the disk, together.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Room that is kept for the next lines.
-const KEPT_BYTES: usize = 128 * 1024;
+/// Room that is kept for the next lines: more than a busy core writes before the thread gets its turn, since new room is paid for page by page.
+const KEPT_BYTES: usize = 1024 * 1024;
 /// How long the thread rests between two writes: under load many lines make one write, and nobody has to wake it for each.
 const REST: Duration = Duration::from_millis(2);
 

@@ -29,8 +29,9 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    pub(crate) fn new(exchange: Exchange, began: Instant, observers: Arc<Observers>) -> Observation {
-        Observation { exchange, began, response_bytes: 0, unrouted: None, unrouted_stage: None, observers }
+    /// In a box, since it goes from hand to hand.
+    pub(crate) fn new(exchange: Exchange, began: Instant, observers: Arc<Observers>) -> Box<Observation> {
+        Box::new(Observation { exchange, began, response_bytes: 0, unrouted: None, unrouted_stage: None, observers })
     }
 }
 
@@ -67,11 +68,11 @@ impl Drop for Observation {
 /// A body that counts what it hands out.
 pub(crate) struct ObservedBody {
     body: Body,
-    observation: Option<Observation>,
+    observation: Option<Box<Observation>>,
 }
 
 impl ObservedBody {
-    pub(crate) fn new(body: Body, observation: Observation) -> ObservedBody {
+    pub(crate) fn new(body: Body, observation: Box<Observation>) -> ObservedBody {
         ObservedBody { body, observation: Some(observation) }
     }
 }

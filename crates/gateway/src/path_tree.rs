@@ -1,7 +1,7 @@
 //! From a path to a resource: a literal segment before `{name}` before `{name+}`, as API Gateway chooses
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-method-settings-method-request.html>).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
@@ -15,14 +15,14 @@ pub(crate) struct PathTree<T> {
 #[derive(Debug)]
 struct Node<T> {
     here: Option<Arc<T>>,
-    literals: HashMap<String, Node<T>>,
+    literals: BTreeMap<String, Node<T>>,
     parameter: Option<(String, Box<Node<T>>)>,
     greedy: Option<(String, Arc<T>)>,
 }
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Node { here: None, literals: HashMap::new(), parameter: None, greedy: None }
+        Node { here: None, literals: BTreeMap::new(), parameter: None, greedy: None }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Which API answers: `Host: {api-id}.execute-api.…` names one; `/restapis/{api-id}/{stage}/_user_request_/…` names one; anything else is the
 //! seeded API, at `/{stage}/…`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ pub struct RouteEntry {
 }
 
 /// The methods of a resource, by verb.
-type Methods = HashMap<String, Arc<RouteEntry>>;
+type Methods = BTreeMap<String, Arc<RouteEntry>>;
 
 /// A stage's methods.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ pub(crate) struct StageRoutes {
 
 #[derive(Debug)]
 struct ApiRoutes {
-    stages: HashMap<String, Arc<StageRoutes>>,
+    stages: BTreeMap<String, Arc<StageRoutes>>,
     /// What is counted for requests that reach no method.
     unrouted: MethodMetrics,
 }
@@ -96,7 +96,7 @@ struct ApiRoutes {
 /// All methods of all deployed APIs.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    by_api: HashMap<String, ApiRoutes>,
+    by_api: BTreeMap<String, ApiRoutes>,
     seeded: String,
 }
 
@@ -326,7 +326,7 @@ mod tests {
     fn check(host: &str, verb: &str, path: &str, expected: &str) {
         let maker = RouteMaker {
             metrics: Metrics::register(&mut Registry::default()),
-            backends: Backends::new(HashMap::new()).unwrap(),
+            backends: Backends::new(Default::default()).unwrap(),
             cache: CacheSettings { scope: CacheScope::PerKey, bytes_max: 1 << 20 },
             logs: Arc::new(StageLogs::nowhere()),
             seeded: "seeded".to_owned(),

@@ -3,6 +3,7 @@
 mod trial;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,7 +21,7 @@ use crate::access_log::AccessLog;
 use crate::admission::{self, Asking, Decision, Now, Speeds};
 use crate::answer::{GatewayAnswer, allow_any_origin, extended_request_id};
 use crate::apis::ApiService;
-use crate::backend::{Backend, Facts, TimedBody, remove_those};
+use crate::backend::{Backend, Facts, TimedBody, remove_hop_by_hop};
 use crate::cache::{self, CacheKey, ResponseCache};
 use crate::exchange::{CacheUse, Exchange, Integrated};
 use crate::forwarded::caller_address;
@@ -169,14 +170,16 @@ impl Gateway {
         let found = self.apis.routes().find(exchange.host.as_deref(), &exchange.path, exchange.verb.as_str());
         let stage = found.as_ref().map_or_else(|none| none.stage.clone(), |route| Some(route.entry.stage.clone()));
         // An API that has its own words for a refusal may put parts of the request into them.
-        let own = stage.filter(|stage| !stage.own_answers.is_empty()).map(|stage| (stage, head_of(&request)));
+        let own = stage.filter(|stage| !stage.own_answers.is_empty()).map(|stage| (stage, Box::new(head_of(&request))));
+        // What goes through many hands, each of which keeps room for it.
+        let request = Box::new(request);
         let (answered, limits_left) = match found {
             Ok(route) => {
                 exchange.route = Some(route.entry.clone());
                 self.answer(&route, request, &mut exchange).await
             }
             Err(none) => {
-                discard_refused(request).await;
+                discard_refused(*request).await;
                 (exchange.unrouted, exchange.unrouted_stage) = (none.metrics, none.stage);
                 (Err(none.answer), None)
             }
@@ -215,13 +218,13 @@ impl Gateway {
     async fn answer(
         &self,
         route: &Route,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
         exchange: &mut Exchange,
     ) -> (Result<Response<Body>, GatewayAnswer>, Option<LimitsLeft>) {
         let entry = &route.entry;
         // Before anything is counted: who is turned away for our sake has not used its allowance.
         let Ok(in_flight) = self.in_flight.try_acquire() else {
-            discard_refused(request).await;
+            discard_refused(*request).await;
             return (Err(GatewayAnswer::Overloaded), None);
         };
         let mut limits_left = None;
@@ -238,14 +241,14 @@ impl Gateway {
                 // Who waits here must not keep others out.
                 drop(in_flight);
                 self.hold_back(&request, &decision, exchange).await;
-                discard_refused(request).await;
+                discard_refused(*request).await;
                 return (Err(refusal), limits_left);
             }
             if let Some(meter) = &decision.meter {
                 self.keys.note(meter);
             }
         } else if let Err(refusal) = admission::admit_anyone(speeds, exchange.began) {
-            discard_refused(request).await;
+            discard_refused(*request).await;
             return (Err(refusal), None);
         }
         let _counted = OneMore::of(self.observers.metrics.in_flight());
@@ -278,7 +281,7 @@ impl Gateway {
         }
     }
 
-    async fn call(&self, route: &Route, request: Request<Incoming>, exchange: &mut Exchange) -> Result<Response<Body>, GatewayAnswer> {
+    async fn call(&self, route: &Route, request: Box<Request<Incoming>>, exchange: &mut Exchange) -> Result<Response<Body>, GatewayAnswer> {
         let (parts, body) = self.whole_body(request).await?;
         let Some((cache, ttl)) = &route.entry.cache else { return self.integrate(route, parts, body, exchange).await };
         let path_and_query = parts.uri.path_and_query().map_or("", |path| path.as_str());
@@ -312,7 +315,7 @@ impl Gateway {
         body: Bytes,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, GatewayAnswer> {
-        remove_those(&mut parts.headers, |name| is_kept_back(name.as_str()));
+        remove_hop_by_hop(&mut parts.headers, is_kept_back);
         let called = instant();
         let account_id = self.apis.account_id();
         let variables = &route.entry.stage.variables;
@@ -377,7 +380,7 @@ impl Gateway {
     }
 
     /// API Gateway buffers a request before it calls the integration; so does this, within the limits.
-    async fn whole_body(&self, request: Request<Incoming>) -> Result<(Parts, Bytes), GatewayAnswer> {
+    async fn whole_body(&self, request: Box<Request<Incoming>>) -> Result<(Parts, Bytes), GatewayAnswer> {
         let (parts, body) = request.into_parts();
         let limit = self.limits.body_bytes_max;
         // A client that asked whether to send its body has not begun to; one far over the limit is not worth listening to.
@@ -386,7 +389,7 @@ impl Gateway {
         if announced > limit && (waits || announced > limit + DISCARD_BYTES_MAX) {
             return Err(GatewayAnswer::RequestTooLong);
         }
-        match tokio::time::timeout(self.limits.body_read_timeout, read_body(body, limit)).await {
+        match tokio::time::timeout(self.limits.body_read_timeout, pin!(read_body(body, limit))).await {
             Ok(read) => Ok((parts, read?)),
             Err(_) => Err(GatewayAnswer::BadBody),
         }
@@ -403,21 +406,9 @@ impl Gateway {
     }
 }
 
-/// Whether API Gateway keeps a header from an integration, because it speaks of the connection and not of the request.
+/// Whether API Gateway keeps a header from an integration, beside those that speak of the connection.
 fn is_kept_back(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "content-md5"
-            | "expect"
-            | "max-forwards"
-            | "proxy-authenticate"
-            | "server"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
+    matches!(name, "content-md5" | "expect" | "max-forwards" | "server")
 }
 
 /// What nginx logs of a caller that did not wait for its answer; no caller ever sees it.

@@ -119,7 +119,7 @@ async fn carry(
         // Nobody listens there any more, so nothing was delivered: the call may go to the next process.
         let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, process.child.wait()).await;
         (inside, process) = enter(host, target, session, span).await?;
-        sent = process.send(*request).await;
+        sent = process.send(request).await;
     }
     // No retry of any other failure: the agent may have acted on the call already.
     let response = match sent {
@@ -190,7 +190,7 @@ async fn enter(
     Ok((inside, process))
 }
 
-fn agent_request(invocation: Invocation, protocol: AgentProtocol) -> Request<PayloadBody> {
+fn agent_request(invocation: Invocation, protocol: AgentProtocol) -> Box<Request<PayloadBody>> {
     let Invocation { asked, headers, payload } = invocation;
     let (method, path) = match (asked, protocol) {
         (Asked::AgentCard, _) => (Method::GET, AGENT_CARD),
@@ -198,7 +198,7 @@ fn agent_request(invocation: Invocation, protocol: AgentProtocol) -> Request<Pay
         (Asked::Invocation, AgentProtocol::Mcp) => (Method::POST, "/mcp"),
         (Asked::Invocation, AgentProtocol::A2a) => (Method::POST, "/"),
     };
-    let mut request = Request::new(payload.body());
+    let mut request = Box::new(Request::new(payload.body()));
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, Uri::from_static(path), headers);
     request
 }

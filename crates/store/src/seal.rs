@@ -72,7 +72,8 @@ pub enum SealError {
 #[derive(Clone)]
 pub struct SealKey {
     encryption: Zeroizing<[u8; SEAL_KEY_BYTES]>,
-    digest: Zeroizing<[u8; SEAL_KEY_BYTES]>,
+    /// The digest key, with which HMAC has begun.
+    digest: Hmac<Sha256>,
 }
 
 impl std::fmt::Debug for SealKey {
@@ -87,7 +88,7 @@ impl SealKey {
     pub fn from_bytes(seal_key: &[u8; SEAL_KEY_BYTES]) -> SealKey {
         SealKey {
             encryption: Zeroizing::new(keyed_hash(seal_key, b"frontdesk seal: encryption")),
-            digest: Zeroizing::new(keyed_hash(seal_key, b"frontdesk seal: api key digest")),
+            digest: keyed(&*Zeroizing::new(keyed_hash(seal_key, b"frontdesk seal: api key digest"))),
         }
     }
 
@@ -122,13 +123,13 @@ impl SealKey {
     /// The digest by which an API key is found.
     #[must_use]
     pub fn digest(&self, api_key_value: &str) -> KeyDigest {
-        KeyDigest(keyed_hash(&*self.digest, api_key_value.as_bytes()))
+        KeyDigest(finished(self.digest.clone(), api_key_value.as_bytes()))
     }
 
     /// What tells this key from another and is no help in finding it.
     pub(crate) fn fingerprint(&self) -> String {
         // No API key has spaces, so this is no API key's digest.
-        hex::encode(keyed_hash(&*self.digest, b"frontdesk seal: fingerprint"))
+        hex::encode(finished(self.digest.clone(), b"frontdesk seal: fingerprint"))
     }
 
     /// Encrypts a secret. `bound_to` (a row's id) must be given again to open it, so that sealed values cannot be swapped between rows.
@@ -160,7 +161,14 @@ impl SealKey {
 }
 
 fn keyed_hash(key: &[u8], message: &[u8]) -> [u8; SEAL_KEY_BYTES] {
-    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes a key of any length");
+    finished(keyed(key), message)
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+fn finished(mut mac: Hmac<Sha256>, message: &[u8]) -> [u8; SEAL_KEY_BYTES] {
     mac.update(message);
     mac.finalize().into_bytes().into()
 }

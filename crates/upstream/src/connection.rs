@@ -13,6 +13,7 @@ use hyper::rt::{Read, Write};
 use tokio::runtime::{self, Handle};
 
 use crate::idle::Idle;
+use crate::joined::Joined;
 
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
@@ -42,7 +43,7 @@ where
     /// # Panics
     /// Outside a Tokio runtime.
     pub async fn over<Stream: Read + Write + Send + Unpin + 'static>(stream: Stream) -> hyper::Result<Connection<B>> {
-        let (sender, driver) = handshake(stream).await?;
+        let (sender, driver) = handshake(Joined(stream)).await?;
         Ok(Connection { sender, driver: Box::pin(driver), runtime: Handle::current().id() })
     }
 
@@ -58,15 +59,20 @@ where
     }
 
     /// Sends a request and drives the connection until the head of the answer is there.
-    pub(crate) async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
-        let mut answering = std::pin::pin!(self.sender.try_send_request(request));
-        let mut has_ended = false;
-        std::future::poll_fn(|context| {
-            // What ends a connection is told to the request that it carries.
-            has_ended = has_ended || self.driver.as_mut().poll(context).is_ready();
-            answering.as_mut().poll(context)
-        })
-        .await
+    // No `async fn`, which would keep a second copy of the request.
+    pub(crate) fn send(&mut self, request: Request<B>) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> {
+        let Connection { sender, driver, .. } = self;
+        let answering = sender.try_send_request(request);
+        async move {
+            let mut answering = std::pin::pin!(answering);
+            let mut has_ended = false;
+            std::future::poll_fn(|context| {
+                // What ends a connection is told to the request that it carries.
+                has_ended = has_ended || driver.as_mut().poll(context).is_ready();
+                answering.as_mut().poll(context)
+            })
+            .await
+        }
     }
 
     /// Whether it can carry a request, as far as its socket has been heard.

@@ -99,7 +99,8 @@ where
     /// Outside a Tokio runtime.
     pub async fn send<E, Connecting>(
         &self,
-        mut request: Request<B>,
+        // In a box, since it is handed through states that keep room for it.
+        mut request: Box<Request<B>>,
         connect: impl FnOnce() -> Connecting,
     ) -> Result<Response<Answer<B>>, SendError<B, E>>
     where
@@ -107,20 +108,20 @@ where
     {
         let here = Handle::current().id();
         while let Some(mut connection) = self.take(here) {
-            match connection.send(request).await {
+            match connection.send(*request).await {
                 Ok(response) => return Ok(response.map(|body| Answer::new(body, connection, Some(self.clone())))),
                 Err(mut failed) => match failed.take_message() {
                     // The server closed it while it waited, and none of the request was written.
-                    Some(unsent) => request = unsent,
+                    Some(unsent) => request = Box::new(unsent),
                     None => return Err(SendError::Broken(failed.into_error())),
                 },
             }
         }
         let mut connection = match connect().await {
             Ok(connection) => connection,
-            Err(source) => return Err(SendError::NoConnection { source, request: Box::new(request) }),
+            Err(source) => return Err(SendError::NoConnection { source, request }),
         };
-        match connection.send(request).await {
+        match connection.send(*request).await {
             Ok(response) => Ok(response.map(|body| Answer::new(body, connection, Some(self.clone())))),
             Err(failed) => Err(SendError::Broken(failed.into_error())),
         }
@@ -254,7 +255,7 @@ mod tests {
                 let stream = TcpStream::connect(self.address).await?;
                 Connection::over(TokioIo::new(stream)).await.map_err(io::Error::other)
             };
-            self.idle.send(request, connect).await
+            self.idle.send(Box::new(request), connect).await
         }
 
         async fn text(&self) -> String {

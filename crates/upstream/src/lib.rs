@@ -6,6 +6,8 @@
 
 mod connection;
 mod idle;
+mod joined;
 
 pub use connection::{Answer, Connection};
 pub use idle::{Idle, IdleLimits, SendError};
+pub use joined::{JOINED_BYTES_MAX, joined};

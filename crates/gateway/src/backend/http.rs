@@ -1,6 +1,7 @@
 //! Calls of other servers: the integrations HTTP_PROXY (the request as it is) and HTTP (what the mappings make of it).
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,24 +174,24 @@ impl HttpBackend {
     ) -> Result<Response<Body>, GatewayAnswer> {
         let mut outgoing = self.request(headers, body, facts)?;
         let timeout = if self.is_streaming { self.timeout } else { self.timeout.min(time_left) };
-        let calling = async {
+        let calling = pin!(async {
             match &self.way {
                 Way::Network(servers) => self.answer(self.send(servers, outgoing, facts.exchange.request_id).await?, facts).await,
                 Way::Service(service, role_arn) => {
                     outgoing.extensions_mut().insert(role_arn.clone());
                     outgoing.extensions_mut().insert(Caller::of(facts.exchange, self.is_streaming, timeout));
-                    let response = Box::pin(call_service(&**service, outgoing, facts.exchange.request_id)).await?;
+                    let response = Box::pin(call_service(&**service, *outgoing, facts.exchange.request_id)).await?;
                     self.answer(response, facts).await
                 }
             }
-        };
+        });
         tokio::time::timeout(timeout, calling).await.unwrap_or(Err(GatewayAnswer::EndpointTimeout))
     }
 
     async fn send(
         &self,
         servers: &Servers,
-        outgoing: Request<Full<Bytes>>,
+        outgoing: Box<Request<Full<Bytes>>>,
         request_id: Uuid,
     ) -> Result<Response<Answer<Full<Bytes>>>, GatewayAnswer> {
         let server = self.server.clone().or_else(|| servers.of(outgoing.uri())).ok_or(GatewayAnswer::InternalServerError)?;
@@ -200,7 +201,7 @@ impl HttpBackend {
         })
     }
 
-    fn request(&self, headers: Option<HeaderMap>, body: Bytes, facts: &Facts<'_>) -> Result<Request<Full<Bytes>>, GatewayAnswer> {
+    fn request(&self, headers: Option<HeaderMap>, body: Bytes, facts: &Facts<'_>) -> Result<Box<Request<Full<Bytes>>>, GatewayAnswer> {
         let uri = self.uri(facts)?;
         let verb = self.verb.clone().unwrap_or_else(|| facts.exchange.verb.clone());
         let (mut headers, body) = match &self.mapped {
@@ -210,7 +211,6 @@ impl HttpBackend {
                 (HeaderMap::from_iter(media_type.map(|media_type| (header::CONTENT_TYPE, media_type))), body)
             }
         };
-        remove_hop_by_hop(&mut headers);
         match &self.server {
             Some(server) => drop(headers.insert(header::HOST, server.host())),
             None => drop(headers.remove(header::HOST)),
@@ -230,7 +230,7 @@ impl HttpBackend {
                 headers.insert(name, value);
             }
         }
-        let mut request = Request::new(Full::new(body));
+        let mut request = Box::new(Request::new(Full::new(body)));
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (verb, uri, headers);
         Ok(request)
     }
@@ -346,13 +346,13 @@ where
     Ok(whole.into_bytes())
 }
 
-/// Takes out what speaks of the connection: the headers that always do, and those that `Connection` names.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Takes out what speaks of the connection (the headers that always do, and those that `Connection` names) and what else is named.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap, is_another: impl Fn(&str) -> bool) {
     let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     // These two are no header's name, or one that goes anyway.
     let named = named.map(str::trim).filter(|name| !["close", "keep-alive"].iter().any(|usual| usual.eq_ignore_ascii_case(name)));
     let named: Vec<HeaderName> = named.filter_map(|name| name.parse().ok()).collect();
-    remove_those(headers, |name| speaks_of_the_connection(name.as_str()) || named.contains(name));
+    remove_those(headers, |name| speaks_of_the_connection(name.as_str()) || is_another(name.as_str()) || named.contains(name));
 }
 
 /// Headers that speak of one connection (RFC 9110, 7.6.1).
@@ -361,7 +361,7 @@ fn speaks_of_the_connection(name: &str) -> bool {
 }
 
 /// Takes headers out by their names. Most requests have few headers, and next to none of what is looked for.
-pub(crate) fn remove_those(headers: &mut HeaderMap, is_one: impl Fn(&HeaderName) -> bool) {
+fn remove_those(headers: &mut HeaderMap, is_one: impl Fn(&HeaderName) -> bool) {
     while let Some(name) = headers.keys().find(|name| is_one(name)).cloned() {
         headers.remove(name);
     }
@@ -383,7 +383,7 @@ fn remove_what_the_role_says(headers: &mut HeaderMap) {
 
 /// Takes out of an answer's headers what speaks of the connection, and renames what API Gateway renames.
 pub(super) fn tidy(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, |_| false);
     for (name, remapped) in &REMAPPED {
         if let Some(value) = headers.remove(name) {
             headers.insert(remapped, value);

@@ -19,7 +19,7 @@ use super::CompileError;
 use super::answer::{AnswerPlan, compile_headers, insert_mapped};
 use super::body::{RequestBodies, essence};
 use super::facts::{Facts, query_pairs};
-use super::http::{ANSWER_BYTES_MAX, remove_hop_by_hop, tidy, whole};
+use super::http::{ANSWER_BYTES_MAX, tidy, whole};
 use super::mapping::Source;
 use crate::answer::{GatewayAnswer, extended_request_id};
 use crate::context::Variable;
@@ -191,7 +191,6 @@ impl Mapped {
 fn event(body: &Bytes, path: &str, facts: &Facts<'_>, route: &RouteEntry) -> Bytes {
     let (exchange, names) = (facts.exchange, &route.names);
     let mut headers = facts.headers.clone();
-    remove_hop_by_hop(&mut headers);
     headers.remove(header::CONTENT_LENGTH);
     let mut insert = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {

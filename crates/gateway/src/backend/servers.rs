@@ -103,7 +103,7 @@ impl Server {
     ///
     /// # Errors
     /// Those of connecting and of the connection.
-    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Answer<Full<Bytes>>>, BoxError> {
+    pub(crate) async fn send(&self, mut request: Box<Request<Full<Bytes>>>) -> Result<Response<Answer<Full<Bytes>>>, BoxError> {
         let path = request.uri_mut();
         *path = Uri::from(path.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
         request.headers_mut().entry(header::HOST).or_insert_with(|| self.host.clone());
