@@ -317,7 +317,7 @@ pub(crate) fn resource_urls(runtime: &str, request: &Parts) -> (String, String) 
 
 fn authorize(caller: Caller<'_>, action: &str, Addressed { arn, endpoint_arn, .. }: &Addressed) -> Result<(), ServiceError> {
     let Caller::Signer(principal) = caller else { return Ok(()) };
-    principal.authorize(&format!("{SERVICE}:{action}"), &[arn.as_str(), endpoint_arn])
+    principal.authorize(&[SERVICE, ":", action].concat(), &[arn.as_str(), endpoint_arn])
 }
 
 fn target(runtimes: &RuntimeService, caller: Caller<'_>, arn: &AgentRuntimeArn, endpoint: &str) -> Result<Target, ServiceError> {

@@ -62,7 +62,9 @@ fn parameters(template: &str, path: &str) -> Option<Vec<String>> {
         match (template.next(), path.next()) {
             (None, None) => return Some(found),
             (Some(expected), Some(segment)) if expected.starts_with('{') && !segment.is_empty() => {
-                found.push(percent_encoding::percent_decode_str(segment).decode_utf8().ok()?.into_owned());
+                let mut decoded = Vec::with_capacity(segment.len());
+                decoded.extend(percent_encoding::percent_decode_str(segment));
+                found.push(String::from_utf8(decoded).ok()?);
             }
             (Some(expected), Some(segment)) if expected == segment => {}
             _ => return None,

@@ -95,7 +95,7 @@ impl Owner {
     fn of(target: &Target, session: &SessionName) -> Owner {
         let Target { version, endpoint } = target;
         match (version.configuration.sessions, session) {
-            (SessionMode::Shared, _) => Owner::Shared(format!("{}/{}", version.runtime_id, version.version)),
+            (SessionMode::Shared, _) => Owner::Shared([&version.runtime_id, "/", itoa::Buffer::new().format(version.version)].concat()),
             (SessionMode::OwnProcess, SessionName::Named(id)) => Owner::Named(session_key(&version.runtime_id, endpoint, id)),
             (SessionMode::OwnProcess, SessionName::Generated(_)) => Owner::Whoever,
         }
@@ -118,7 +118,7 @@ impl Owner {
 }
 
 fn session_key(runtime_id: &str, endpoint: &str, session_id: &str) -> String {
-    format!("{runtime_id}/{endpoint}/{session_id}")
+    [runtime_id, "/", endpoint, "/", session_id].concat()
 }
 
 /// Which sessions are to be ended.

@@ -14,6 +14,9 @@ use super::{OneOrMany, PolicyError};
 #[derive(Clone, Debug, Default)]
 pub struct Context(Vec<(Cow<'static, str>, Values)>);
 
+/// Room for what most requests have.
+const USUAL_KEYS: usize = 12;
+
 #[derive(Clone, Debug)]
 enum Values {
     One(String),
@@ -32,7 +35,7 @@ impl Values {
 impl Context {
     /// A request about which nothing is known.
     pub fn new() -> Self {
-        Self::default()
+        Context(Vec::with_capacity(USUAL_KEYS))
     }
 
     /// The same, with one key more or replaced.

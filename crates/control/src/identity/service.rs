@@ -212,7 +212,7 @@ impl IdentityService {
             }
             Holder::Role { id, session_name } => {
                 let role = directory.identity_of_id(id).ok_or_else(gone)?;
-                let user_id = format!("{id}:{session_name}");
+                let user_id = [id.as_str(), ":", session_name].concat();
                 let context = request.with("aws:PrincipalType", "AssumedRole").with("aws:PrincipalArn", &*role.arn);
                 let context = tagged(context.with("aws:userid", &*user_id), &role.identity.tags);
                 let arn = session_arn(account, role, session_name);
@@ -299,5 +299,5 @@ fn tagged(context: Context, tags: &BTreeMap<String, String>) -> Context {
 
 /// `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`, without the role's path.
 pub(super) fn session_arn(account: &str, role: &IdentityEntry, session_name: &str) -> String {
-    format!("arn:aws:sts::{account}:assumed-role/{}/{session_name}", role.identity.name)
+    ["arn:aws:sts::", account, ":assumed-role/", &role.identity.name, "/", session_name].concat()
 }
