@@ -9,7 +9,7 @@ const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Room that is kept for the next lines: more than a busy core writes before the thread gets its turn, since new room is paid for page by page.
 const KEPT_BYTES: usize = 1024 * 1024;
 /// How long the thread rests between two writes: under load many lines make one write, and nobody has to wake it for each.
-const REST: Duration = Duration::from_millis(2);
+const REST: Duration = Duration::from_millis(10);
 
 /// Takes one or more finished lines, with line ends between them and none at the end.
 pub type LogSink = Box<dyn FnMut(&str) + Send>;
