@@ -81,26 +81,22 @@ const SESSION_ID_CHARS: std::ops::RangeInclusive<usize> = 33..=256;
 /// AgentCore's bounds on a user's id.
 const USER_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=1024;
 
-/// Whether a header of a call reaches the agent; so do those that the runtime allows. An `Authorization` with a signature is the host's and does not; one with
-/// a token does where the runtime allows it.
-fn is_handed_on(name: &str) -> bool {
-    matches!(
-        name,
-        "accept"
-            | "baggage"
-            | "content-type"
-            | "mcp-method"
-            | "mcp-name"
-            | "mcp-protocol-version"
-            | "mcp-session-id"
-            | "traceparent"
-            | "tracestate"
-            | "x-amzn-bedrock-agentcore-runtime-session-id"
-            | "x-amzn-bedrock-agentcore-runtime-user-id"
-            | "x-amzn-trace-id"
-    ) || name.starts_with(CUSTOM_PREFIX)
-}
-
+/// Headers of a call that reach the agent; besides, all that begin with [`CUSTOM_PREFIX`] and those that the runtime allows. An `Authorization` with a
+/// signature is the host's and does not; one with a token does where the runtime allows it.
+static HANDED_ON: [HeaderName; 12] = [
+    header::ACCEPT,
+    HeaderName::from_static("baggage"),
+    header::CONTENT_TYPE,
+    HeaderName::from_static("mcp-method"),
+    HeaderName::from_static("mcp-name"),
+    HeaderName::from_static("mcp-protocol-version"),
+    MCP_SESSION_ID,
+    TRACEPARENT,
+    HeaderName::from_static("tracestate"),
+    USER_ID,
+    HeaderName::from_static("x-amzn-trace-id"),
+    SESSION_ID,
+];
 const CUSTOM_PREFIX: &str = "x-amzn-bedrock-agentcore-runtime-custom-";
 /// Headers that no allow list hands on: they speak of the connection to this host, or hold what was signed for it.
 const NEVER_HANDED_ON: [HeaderName; 8] = [
@@ -395,7 +391,8 @@ fn headers_for_agent(headers: &HeaderMap, caller: Caller<'_>, session_id: &Heade
     };
     // Room for what the runtime adds.
     let mut handed_on = HeaderMap::with_capacity(headers.len() + 4);
-    for (name, value) in headers.iter().filter(|(name, _)| is_handed_on(name.as_str()) || is_allowed(name)) {
+    let is_handed_on = |name: &HeaderName| HANDED_ON.contains(name) || name.as_str().starts_with(CUSTOM_PREFIX) || is_allowed(name);
+    for (name, value) in headers.iter().filter(|(name, _)| is_handed_on(name)) {
         handed_on.append(name.clone(), value.clone());
     }
     handed_on.insert(SESSION_ID, session_id.clone());

@@ -1,6 +1,5 @@
 //! What is still done for a request that is refused.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Buf as _;
@@ -19,13 +18,13 @@ pub async fn discard_refused<B: Body + Unpin>(request: Request<B>) {
         return;
     }
     let mut body = request.into_body();
-    let reading = pin!(async {
+    let reading = async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await
             && bytes <= BYTES_MAX
         {
             bytes += frame.data_ref().map_or(0, |data| data.remaining());
         }
-    });
+    };
     let _ = tokio::time::timeout(TIMEOUT, reading).await;
 }

@@ -45,11 +45,11 @@ impl AgentClient {
     }
 
     /// Sends a request on a connection of its own, which ends with it: for what comes so seldom that keeping one would only cost memory.
-    pub(crate) async fn send_alone(&self, mut request: Box<Request<PayloadBody>>) -> Result<Response<AgentBody>, SendError> {
+    pub(crate) async fn send_alone(&self, mut request: Request<PayloadBody>) -> Result<Response<AgentBody>, SendError> {
         request.headers_mut().insert(header::HOST, self.host.clone());
         match self.connect().await {
-            Ok(connection) => connection.send_last(*request).await.map_err(SendError::Broken),
-            Err(source) => Err(SendError::NoConnection { source, request }),
+            Ok(connection) => connection.send_last(request).await.map_err(SendError::Broken),
+            Err(source) => Err(SendError::NoConnection { source, request: Box::new(request) }),
         }
     }
 

@@ -295,7 +295,7 @@ impl AgentProcess {
 
     /// Asks `/ping` once. Agents that speak MCP or A2A need not know it: whatever they answer, they are there.
     pub(crate) async fn ping(&self) -> Result<(), String> {
-        let mut request = Box::new(Request::new(Payload::from(Bytes::new()).body()));
+        let mut request = Request::new(Payload::from(Bytes::new()).body());
         *request.uri_mut() = Uri::from_static("/ping");
         let asked = async {
             let response = self.client.send_alone(request).await.map_err(|error| error.to_string())?;

@@ -177,3 +177,29 @@ where
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_is_an_error_one_poll_late() {
+        let (stream, mut server) = duplex(1024);
+        tokio::spawn(async move {
+            let _ = server.read(&mut [0; 1024]).await;
+            server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok").await.unwrap();
+        });
+        let connection = Connection::over(TokioIo::new(stream)).await.unwrap();
+        let request = Request::get("/").body(Full::<Bytes>::default()).unwrap();
+        let mut answer = connection.send_last(request).await.unwrap().into_body();
+        assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "ok");
+        // The stream has ended: it is there to be told.
+        let context = &mut Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut answer).poll_frame(context).is_pending());
+        assert!(matches!(Pin::new(&mut answer).poll_frame(context), Poll::Ready(Some(Err(_)))));
+    }
+}
