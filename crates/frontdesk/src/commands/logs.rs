@@ -16,7 +16,7 @@ use crate::project::Project;
 use crate::settings::Settings;
 
 /// The built-in agent, whose log lies where it always has.
-const BUILT_IN_AGENT: &str = "lauki_faq";
+pub(crate) const BUILT_IN_AGENT: &str = "lauki_faq";
 /// How often a followed file is looked at.
 const FOLLOW_POLL: Duration = Duration::from_millis(250);
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::moments;
+use super::{logs, moments};
 use crate::control_client::ControlClient;
 use crate::project::Project;
 use crate::settings::Settings;
@@ -44,7 +44,12 @@ pub(crate) fn run(arguments: &StatusArguments, settings: &Settings) -> anyhow::R
     let search = if status.embedding_model_missing {
         "keyword only: the embedding model is missing (`frontdesk model pull`, then restart)".to_owned()
     } else if status.agent_busy {
-        format!("{}; the FAQ is being embedded (how far: logs/agent.log), and a new one is searched by keywords meanwhile", status.search)
+        let log = logs::file_of(&settings.data_dir, logs::BUILT_IN_AGENT);
+        format!(
+            "{}; the FAQ is being embedded (how far: {}), and a new one is searched by keywords meanwhile",
+            status.search,
+            log.display()
+        )
     } else {
         status.search.clone()
     };
@@ -94,7 +99,7 @@ fn of_agent(name: &str, project: &Project, arguments: &StatusArguments, settings
     }
     lines.push(("Created", format!("{} ago", moments::ago(&agent.created_at))));
     lines.push(("Updated", format!("{} ago", moments::ago(&agent.last_updated_at))));
-    lines.push(("Logs", super::logs::file_of(&settings.data_dir, name).display().to_string()));
+    lines.push(("Logs", logs::file_of(&settings.data_dir, name).display().to_string()));
     super::print_lines(&lines);
     if let Some(reason) = agent.failure_reason {
         println!("\n{reason}");

@@ -9,6 +9,7 @@ use frontdesk_agent::retrieval::SearchKind;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
+use super::logs;
 use crate::host::{self, Host};
 use crate::otlp::{MetricsExport, TracesExport};
 use crate::settings::{Override, Settings};
@@ -165,7 +166,8 @@ fn search_in_words(search: SearchKind, agent_is_busy: bool, settings: &Settings)
         }
         SearchKind::Keyword => "keyword".to_owned(),
         search if agent_is_busy => {
-            format!("{search} (all-MiniLM-L6-v2), once the FAQ is embedded; by keywords until then (logs/agent.log says how far it is)")
+            let log = logs::file_of(&settings.data_dir, logs::BUILT_IN_AGENT);
+            format!("{search} (all-MiniLM-L6-v2), once the FAQ is embedded; by keywords until then ({} says how far it is)", log.display())
         }
         search => format!("{search} (all-MiniLM-L6-v2)"),
     }
